@@ -1,0 +1,70 @@
+/** Calling systems and their API keys. The application is the unit of isolation. */
+import Type from 'typebox';
+import { closed, KEY_KINDS, Key, Page, SCOPES, Timestamp } from './common.ts';
+
+export const CreateApplication = Type.Object(
+  { key: Key, name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })) },
+  { ...closed, $id: 'CreateApplication' },
+);
+export type CreateApplication = Type.Static<typeof CreateApplication>;
+
+export const Application = Type.Object(
+  { key: Type.String(), name: Type.String(), createdAt: Timestamp },
+  { $id: 'Application' },
+);
+export type Application = Type.Static<typeof Application>;
+export const ApplicationPage = Page(Type.Ref('Application'));
+
+export const CreateApiKey = Type.Object(
+  {
+    name: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
+    kind: Type.Optional(
+      Type.Enum([...KEY_KINDS], { default: 'live', description: 'Messages of a test key are captured, never sent.' }),
+    ),
+    scopes: Type.Optional(
+      Type.Array(Type.Enum([...SCOPES]), {
+        minItems: 1,
+        uniqueItems: true,
+        description: 'Defaults to send, read and manage.',
+      }),
+    ),
+    expiresAt: Type.Optional(Timestamp),
+    application: Type.Optional({ ...Key, description: 'Another application; needs the admin scope.' }),
+  },
+  { ...closed, $id: 'CreateApiKey' },
+);
+export type CreateApiKey = Type.Static<typeof CreateApiKey>;
+
+const fields = {
+  id: Type.String({ examples: ['key_00h4p8s3t6v'] }),
+  application: Type.String(),
+  name: Type.String(),
+  kind: Type.Enum([...KEY_KINDS]),
+  scopes: Type.Array(Type.Enum([...SCOPES])),
+  prefix: Type.String({ description: 'First characters, to recognise it by.' }),
+  createdAt: Timestamp,
+  expiresAt: Type.Union([Timestamp, Type.Null()]),
+  revokedAt: Type.Union([Timestamp, Type.Null()]),
+};
+
+export const ApiKey = Type.Object(fields, { $id: 'ApiKey' });
+export type ApiKey = Type.Static<typeof ApiKey>;
+export const CreatedApiKey = Type.Object(
+  { ...fields, secret: Type.String({ description: 'The key itself. Shown this once.' }) },
+  { $id: 'CreatedApiKey' },
+);
+export type CreatedApiKey = Type.Static<typeof CreatedApiKey>;
+export const ApiKeyPage = Page(Type.Ref('ApiKey'));
+
+export const CreateSession = Type.Object(
+  { token: Type.String({ minLength: 20, maxLength: 200, description: 'From the one-time admin link.' }) },
+  { ...closed, $id: 'CreateSession' },
+);
+export const Session = Type.Object(
+  {
+    key: Type.String({ description: 'A bearer key with the admin scope, valid for this session.' }),
+    application: Type.String(),
+    expiresAt: Timestamp,
+  },
+  { $id: 'Session' },
+);

@@ -1,0 +1,66 @@
+/**
+ * Content that does not name a channel. Every adapter says how it becomes the channel's
+ * own content (an email's subject is `subject`, else `title`), so one inline content can
+ * go to several channels. `channels` overrides it for one channel in that channel's own shape.
+ */
+import Type from 'typebox';
+import { ChannelName, closed } from './common.ts';
+
+export const Action = Type.Object(
+  {
+    label: Type.String({ minLength: 1, maxLength: 100 }),
+    url: Type.String({ minLength: 1, maxLength: 2048, description: 'http(s) or app link.' }),
+  },
+  closed,
+);
+export type Action = Type.Static<typeof Action>;
+
+export const Attachment = Type.Object(
+  {
+    filename: Type.String({ minLength: 1, maxLength: 255 }),
+    contentType: Type.Optional(Type.String({ maxLength: 255 })),
+    contentBase64: Type.String({ description: 'The file, base64.' }),
+    contentId: Type.Optional(
+      Type.String({ maxLength: 200, description: 'For inline images: referred to as `cid:…`.' }),
+    ),
+  },
+  closed,
+);
+export type Attachment = Type.Static<typeof Attachment>;
+
+/** Fields of neutral content, without the per-channel overrides. */
+export const contentFields = {
+  title: Type.Optional(Type.String({ minLength: 1, maxLength: 500 })),
+  subject: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 998, description: 'Email subject; the title otherwise.' }),
+  ),
+  text: Type.Optional(Type.String({ minLength: 1, maxLength: 100_000 })),
+  html: Type.Optional(Type.String({ minLength: 1, maxLength: 500_000 })),
+  markdown: Type.Optional(Type.String({ minLength: 1, maxLength: 100_000 })),
+  url: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
+  imageUrl: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
+  actions: Type.Optional(Type.Array(Action, { maxItems: 5 })),
+  attachments: Type.Optional(Type.Array(Attachment, { maxItems: 20 })),
+  payload: Type.Optional(
+    Type.Record(Type.String({ maxLength: 200 }), Type.Unknown(), {
+      description: 'Structured data: the body of a webhook, the data of an in-app item.',
+    }),
+  ),
+};
+
+/** Content of one channel in the channel's own shape, checked by its adapter. */
+export const ChannelContent = Type.Record(Type.String({ maxLength: 100 }), Type.Unknown());
+export type ChannelContent = Record<string, unknown>;
+
+export const Content = Type.Object(
+  {
+    ...contentFields,
+    channels: Type.Optional(
+      Type.Record(ChannelName, ChannelContent, {
+        description: 'Content for one channel, in the shape of that channel.',
+      }),
+    ),
+  },
+  { ...closed, minProperties: 1, $id: 'Content' },
+);
+export type Content = Type.Static<typeof Content>;

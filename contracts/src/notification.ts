@@ -1,0 +1,273 @@
+/** Notifications and their messages as they cross the wire. */
+import Type from 'typebox';
+import {
+  ChannelName,
+  closed,
+  Data,
+  Key,
+  Locale,
+  Metadata,
+  Page,
+  PageQuery,
+  PriorityName,
+  StatusName,
+  Timestamp,
+  UserId,
+} from './common.ts';
+import { Content } from './content.ts';
+
+export const NotificationId = Type.String({
+  pattern: '^ntf_[0-9a-hjkmnp-tv-z]{11}$',
+  examples: ['ntf_00h4p8s3t6v'],
+});
+export const MessageId = Type.String({
+  pattern: '^msg_[0-9a-hjkmnp-tv-z]{11}$',
+  examples: ['msg_00h4p8s3t6w'],
+});
+
+/**
+ * Who is reached: a known user, or addresses given inline, or both (inline addresses win).
+ * Every member besides `userId`, `name` and `locale` is a channel.
+ */
+export const Recipient = Type.Object(
+  {
+    userId: Type.Optional(UserId),
+    name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+    locale: Type.Optional(Locale),
+    email: Type.Optional(Type.String({ minLength: 1, maxLength: 320, examples: ['ada@example.com'] })),
+    webhook: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 2048, description: 'An https URL or an endpoint id (`whe_…`).' }),
+    ),
+  },
+  {
+    additionalProperties: Type.String({ minLength: 1, maxLength: 2048 }),
+    minProperties: 1,
+    maxProperties: 20,
+    $id: 'Recipient',
+    description:
+      'A `userId`, or an inline address per channel such as `{"email": "ada@example.com"}`, or both.',
+  },
+);
+export type Recipient = Type.Static<typeof Recipient> & { [channel: string]: string };
+
+export const TemplateReference = Type.Union(
+  [
+    Key,
+    Type.Object({ key: Key, version: Type.Optional(Type.Integer({ minimum: 1 })) }, closed),
+  ],
+  { description: 'Key of a published template, with its newest version unless one is named.' },
+);
+
+const channelList = Type.Array(ChannelName, { minItems: 1, maxItems: 10, uniqueItems: true });
+
+const editable = {
+  data: Type.Optional(Data),
+  priority: Type.Optional(PriorityName),
+  category: Type.Optional(Key),
+  sendAt: Type.Optional(Timestamp),
+  expiresAt: Type.Optional(Timestamp),
+  metadata: Type.Optional(Metadata),
+  collapseKey: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 64,
+      description: 'A newer message with the same key replaces the older one where the channel can.',
+    }),
+  ),
+};
+
+export const CreateNotification = Type.Object(
+  {
+    to: Recipient,
+    template: Type.Optional(TemplateReference),
+    content: Type.Optional(Content),
+    channels: Type.Optional({ ...channelList, description: 'Each channel gets a message of its own.' }),
+    route: Type.Optional({
+      ...channelList,
+      description: 'One message; the next channel is tried when the one before it cannot deliver.',
+    }),
+    ...editable,
+  },
+  {
+    ...closed,
+    $id: 'CreateNotification',
+    examples: [
+      {
+        to: { email: 'ada@example.com' },
+        content: { title: 'Your order has shipped', text: 'It will arrive on Friday.' },
+      },
+    ],
+  },
+);
+export type CreateNotification = Type.Static<typeof CreateNotification>;
+
+export const EditNotification = Type.Object(
+  { ...editable, content: Type.Optional(Content) },
+  { ...closed, minProperties: 1, $id: 'EditNotification' },
+);
+export type EditNotification = Type.Static<typeof EditNotification>;
+
+export const Engagement = Type.Object({
+  seenAt: Type.Optional(Timestamp),
+  readAt: Type.Optional(Timestamp),
+  archivedAt: Type.Optional(Timestamp),
+});
+
+export const Message = Type.Object(
+  {
+    id: MessageId,
+    notificationId: NotificationId,
+    status: StatusName,
+    route: Type.Array(Type.String(), {
+      description: 'Channels in the order they are tried; `["auto"]` until preferences have decided.',
+    }),
+    channel: Type.Union([Type.String(), Type.Null()], { description: 'Channel tried last.' }),
+    provider: Type.Union([Type.String(), Type.Null()]),
+    providerMessageId: Type.Union([Type.String(), Type.Null()]),
+    attempts: Type.Integer(),
+    reason: Type.Union([Type.String(), Type.Null()], {
+      description: 'Why it ended, or why the last attempt did not succeed.',
+    }),
+    nextAttemptAt: Type.Union([Timestamp, Type.Null()]),
+    updatedAt: Timestamp,
+    engagement: Engagement,
+  },
+  { $id: 'Message' },
+);
+export type Message = Type.Static<typeof Message>;
+
+export const Notification = Type.Object(
+  {
+    id: NotificationId,
+    application: Type.String(),
+    to: Type.Record(Type.String(), Type.String()),
+    template: Type.Union([Type.Object({ key: Type.String(), version: Type.Integer() }), Type.Null()]),
+    content: Type.Union([Type.Object({}, { additionalProperties: true }), Type.Null()]),
+    data: Type.Record(Type.String(), Type.Unknown()),
+    priority: PriorityName,
+    category: Type.Union([Type.String(), Type.Null()]),
+    metadata: Type.Record(Type.String(), Type.String()),
+    collapseKey: Type.Union([Type.String(), Type.Null()]),
+    createdAt: Timestamp,
+    sendAt: Type.Union([Timestamp, Type.Null()]),
+    expiresAt: Type.Union([Timestamp, Type.Null()]),
+    resendOf: Type.Union([NotificationId, Type.Null()]),
+    batch: Type.Union([Type.String(), Type.Null()]),
+    test: Type.Boolean({ description: 'Accepted by a test key: captured, never sent.' }),
+    messages: Type.Array(Type.Ref('Message')),
+  },
+  { $id: 'Notification' },
+);
+export type Notification = Omit<Type.Static<typeof Notification>, 'messages'> & { messages: Message[] };
+
+export const Accepted = Type.Object(
+  {
+    id: NotificationId,
+    status: Type.Enum(['accepted', 'scheduled']),
+    test: Type.Optional(Type.Boolean()),
+    messages: Type.Array(
+      Type.Object({
+        id: MessageId,
+        route: Type.Array(Type.String()),
+        status: Type.Enum(['accepted', 'scheduled']),
+      }),
+    ),
+  },
+  { $id: 'Accepted', description: 'Stored durably; delivery goes on by itself.' },
+);
+export type Accepted = Type.Static<typeof Accepted>;
+
+export const TimelineEvent = Type.Object(
+  {
+    at: Timestamp,
+    type: Type.String({ examples: ['accepted', 'attempt', 'delivered', 'suppressed'] }),
+    messageId: Type.Optional(MessageId),
+    channel: Type.Optional(Type.String()),
+    provider: Type.Optional(Type.String()),
+    attempt: Type.Optional(Type.Integer()),
+    status: Type.Optional(StatusName),
+    reason: Type.Optional(Type.String()),
+    durationMs: Type.Optional(Type.Number()),
+    response: Type.Optional(
+      Type.String({ description: 'What the vendor answered, shortened, secrets masked.' }),
+    ),
+    providerMessageId: Type.Optional(Type.String()),
+    detail: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
+  },
+  { $id: 'TimelineEvent' },
+);
+export type TimelineEvent = Type.Static<typeof TimelineEvent>;
+
+export const Timeline = Type.Object({ items: Type.Array(Type.Ref('TimelineEvent')) });
+
+export const ListNotificationsQuery = Type.Object(
+  {
+    ...PageQuery,
+    from: Type.Optional(Timestamp),
+    to: Type.Optional(Timestamp),
+    priority: Type.Optional(PriorityName),
+    application: Type.Optional(Type.String({ maxLength: 100 })),
+    user: Type.Optional(UserId),
+    group: Type.Optional(Key),
+    channel: Type.Optional(ChannelName),
+    status: Type.Optional(StatusName),
+    template: Type.Optional(Key),
+    category: Type.Optional(Key),
+    batch: Type.Optional(Type.String({ maxLength: 100 })),
+  },
+  closed,
+);
+export type ListNotificationsQuery = Type.Static<typeof ListNotificationsQuery>;
+
+/** One line of a list: a message with what is needed to recognise it. */
+export const MessageSummary = Type.Object(
+  {
+    id: MessageId,
+    notificationId: NotificationId,
+    application: Type.String(),
+    status: StatusName,
+    channel: Type.Union([Type.String(), Type.Null()]),
+    priority: PriorityName,
+    user: Type.Union([Type.String(), Type.Null()]),
+    recipient: Type.Union([Type.String(), Type.Null()], { description: 'The address, partly masked.' }),
+    template: Type.Union([Type.String(), Type.Null()]),
+    category: Type.Union([Type.String(), Type.Null()]),
+    batch: Type.Union([Type.String(), Type.Null()]),
+    reason: Type.Union([Type.String(), Type.Null()]),
+    attempts: Type.Integer(),
+    test: Type.Boolean(),
+    createdAt: Timestamp,
+    updatedAt: Timestamp,
+  },
+  { $id: 'MessageSummary' },
+);
+export type MessageSummary = Type.Static<typeof MessageSummary>;
+
+export const MessagePage = Page(Type.Ref('MessageSummary'));
+
+export const Ledger = Type.Object(
+  {
+    accepted: Type.Integer(),
+    delivered: Type.Integer(),
+    failed: Type.Integer(),
+    expired: Type.Integer(),
+    suppressed: Type.Integer(),
+    cancelled: Type.Integer(),
+    pending: Type.Integer(),
+    balanced: Type.Boolean(),
+  },
+  { $id: 'Ledger', description: 'accepted = delivered + failed + expired + suppressed + cancelled + pending.' },
+);
+export type Ledger = Type.Static<typeof Ledger>;
+
+export const Redrive = Type.Object(
+  {
+    messages: Type.Optional(Type.Array(MessageId, { minItems: 1, maxItems: 1000 })),
+    channel: Type.Optional(ChannelName),
+    from: Type.Optional(Timestamp),
+    to: Type.Optional(Timestamp),
+    ratePerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 50 })),
+  },
+  { ...closed, $id: 'Redrive' },
+);
+export type Redrive = Type.Static<typeof Redrive>;

@@ -1,0 +1,129 @@
+/**
+ * What a vendor is: how one message of a channel is handed to it and what its answer means.
+ *
+ * A provider is one file, `adapters/<channel>/providers/<name>.ts`, that default-exports
+ * `defineProvider(…)`. Configuration checks, forms, documentation and the conformance test
+ * read that one definition. A provider never sleeps, loops or retries: it makes one attempt
+ * and returns what came of it; outbound/retry.ts alone decides what happens next.
+ */
+import type { ChannelContent } from '@tidings/contracts/content';
+import type Type from 'typebox';
+import type { Clock } from '../clock.ts';
+import type { InboxStore } from './in-app/inbox-store.ts';
+import type { WebhookEndpointStore } from './webhook/endpoint-store.ts';
+
+/**
+ * What came of one attempt. `reason` is a short stable word (`mailbox_full`); `response` is
+ * what the vendor said, without secrets, at most RESPONSE_LIMIT characters, for the timeline.
+ */
+export type Outcome =
+  | {
+      kind: 'sent';
+      providerMessageId?: string;
+      response?: string;
+      /** What would have been sent, when a capturing provider stood in. */
+      captured?: Record<string, unknown>;
+    }
+  | {
+      kind: 'retry';
+      reason: string;
+      /** When the vendor says so (`Retry-After`): nothing goes to the same destination earlier. */
+      retryAfterMs?: number;
+      /** The request left but no answer was seen: it may have been delivered. */
+      ambiguous?: boolean;
+      response?: string;
+    }
+  | {
+      kind: 'rejected';
+      reason: string;
+      /** recipient: this address will not work. content: this message will not. config: an operator must act. */
+      scope: 'recipient' | 'content' | 'config';
+      response?: string;
+    };
+
+export const RESPONSE_LIMIT = 1000;
+
+/** One message as a provider gets it: rendered, checked, addressed. */
+export interface Delivery<Address = unknown> {
+  messageId: string;
+  notificationId: string;
+  /** Number of the application; names it in every store. */
+  applicationId: number;
+  /** 1 for the first attempt. */
+  attempt: number;
+  /** Stable over all attempts of this message: the vendor's idempotency key where it has one. */
+  idempotencyKey: string;
+  address: Address;
+  /** The content in the channel's shape, after rendering. */
+  content: ChannelContent;
+  recipient: { userId?: string; name?: string; locale?: string };
+  priority: 'high' | 'medium' | 'low';
+  category: string | null;
+  collapseKey: string | null;
+  metadata: Record<string, string>;
+  /** ms since 1970. */
+  createdAt: number;
+  expiresAt: number | null;
+}
+
+export interface ProviderAccount {
+  /** Sends one message. Resolves with an outcome for everything a vendor or network can do; it throws only for faults of its own. */
+  send(delivery: Delivery<never>, signal: AbortSignal): Promise<Outcome>;
+  /** Closes connections. */
+  close?(): Promise<void>;
+}
+
+export interface ProviderServices {
+  webhookEndpoints: WebhookEndpointStore;
+  inbox: InboxStore;
+}
+
+export interface ProviderContext<Config> {
+  /** Name of the configured account, for messages to operators. */
+  accountId: string;
+  /** Checked against configSchema, secrets resolved. */
+  config: Config;
+  services: ProviderServices;
+  clock: Clock;
+}
+
+export interface ProviderDefinition<ConfigSchema extends Type.TSchema = Type.TSchema> {
+  /** Unique within its channel; what configuration names. */
+  name: string;
+  title: string;
+  /** The vendor's documentation of what is called here. */
+  documentation: string;
+  /** Closed TypeBox object, each property with a description. */
+  configSchema: ConfigSchema;
+  /** Names of properties of the configuration that are never shown. */
+  secrets: readonly string[];
+  /** True when it needs no configuration: it then stands for its channel by itself. */
+  automatic: boolean;
+  capabilities: {
+    /** The vendor reports delivery later; without receipts `sent` is as good as it gets and counts as delivered. */
+    receipts: boolean;
+    /** The vendor drops a second request with the same idempotency key. */
+    idempotency: boolean;
+  };
+  /** May be overridden per account. */
+  limits: {
+    /** Attempts under way at once. */
+    concurrency: number;
+    /** Attempts started per second; null for no limit. */
+    ratePerSecond: number | null;
+    /** Longest time of one attempt, in ms. */
+    timeoutMs: number;
+  };
+  /**
+   * What fails together: circuit breaker and Retry-After are kept per destination. Left out,
+   * the whole account is one destination (an SMTP relay); a webhook's is its endpoint.
+   */
+  destination?(delivery: Delivery<never>): string;
+  create(context: ProviderContext<Type.Static<ConfigSchema>>): ProviderAccount;
+}
+
+export function defineProvider<ConfigSchema extends Type.TSchema>(
+  definition: ProviderDefinition<ConfigSchema>,
+): ProviderDefinition<ConfigSchema> {
+  return definition;
+}
