@@ -1,0 +1,93 @@
+/**
+ * Opening SQLite files the one way this service opens them: WAL, and `synchronous=FULL`
+ * wherever an answer depends on the write. The pragma is asserted after a real write, because
+ * builds exist that change it back when WAL is first used.
+ */
+import { DatabaseSync } from 'node:sqlite';
+import { ServiceError } from '../../errors.ts';
+
+export interface OpenOptions {
+  /** `full`: a commit survives power loss. `normal`: it may be lost, the file never breaks; for what can be rebuilt. */
+  durability: 'full' | 'normal';
+  cacheKiB?: number;
+}
+
+export function openForWriting(path: string, options: OpenOptions): DatabaseSync {
+  const database = new DatabaseSync(path, { timeout: 5000 });
+  try {
+    const synchronous = options.durability === 'full' ? 2 : 1;
+    database.exec(`
+      PRAGMA journal_mode = WAL;
+      PRAGMA synchronous = ${synchronous};
+      PRAGMA wal_autocheckpoint = 0;
+      PRAGMA cache_size = -${options.cacheKiB ?? 16_384};
+      PRAGMA temp_store = MEMORY;
+      PRAGMA foreign_keys = OFF;
+      PRAGMA journal_size_limit = 50000000;
+    `);
+    assertPragma(database, 'journal_mode', 'wal');
+    database.exec(`CREATE TABLE IF NOT EXISTS opened (at INTEGER NOT NULL) STRICT;
+      DELETE FROM opened; INSERT INTO opened VALUES (unixepoch());`);
+    assertPragma(database, 'synchronous', synchronous);
+    return database;
+  } catch (error) {
+    database.close();
+    throw translateError(error);
+  }
+}
+
+export function openForReading(path: string, cacheKiB = 8192): DatabaseSync {
+  try {
+    const database = new DatabaseSync(path, { readOnly: true, timeout: 5000 });
+    database.exec(`PRAGMA cache_size = -${cacheKiB}; PRAGMA temp_store = MEMORY;`);
+    return database;
+  } catch (error) {
+    throw translateError(error);
+  }
+}
+
+function assertPragma(database: DatabaseSync, name: string, expected: string | number): void {
+  const row = database.prepare(`PRAGMA ${name}`).get() as Record<string, unknown>;
+  if (row[name] !== expected) {
+    throw new Error(`SQLite reports ${name}=${String(row[name])}, but ${expected} is needed to keep what is accepted`);
+  }
+}
+
+const SQLITE_BUSY = 5;
+const SQLITE_IOERR = 10;
+const SQLITE_CORRUPT = 11;
+const SQLITE_FULL = 13;
+const SQLITE_CONSTRAINT = 19;
+
+/** Primary result code of an SQLite error, or undefined for any other error. */
+function resultCode(error: unknown): number | undefined {
+  const code = (error as { errcode?: unknown }).errcode;
+  return typeof code === 'number' ? code & 0xff : undefined;
+}
+
+export function isConstraintError(error: unknown): boolean {
+  return resultCode(error) === SQLITE_CONSTRAINT;
+}
+
+export function isDiskFull(error: unknown): boolean {
+  return resultCode(error) === SQLITE_FULL;
+}
+
+/** Whether the state of the connection is uncertain after this error, so that it must be reopened. */
+export function needsReopening(error: unknown): boolean {
+  const code = resultCode(error);
+  return code === SQLITE_IOERR || code === SQLITE_CORRUPT;
+}
+
+/** An engine's error in the service's words; no SQLITE_* leaves the port. */
+export function translateError(error: unknown): ServiceError {
+  if (error instanceof ServiceError) return error;
+  const code = resultCode(error);
+  if (code === undefined) return new ServiceError('internal', { cause: error });
+  if (code === SQLITE_FULL) return new ServiceError('store_full', { cause: error, retryAfterMs: 5000 });
+  if (code === SQLITE_CONSTRAINT) return new ServiceError('already_exists', { cause: error });
+  return new ServiceError('store_unavailable', {
+    cause: error,
+    retryAfterMs: code === SQLITE_BUSY ? 1000 : 5000,
+  });
+}

@@ -1,0 +1,103 @@
+/** The three files of a data folder and who may do what with them. */
+import { mkdirSync } from 'node:fs';
+import { join } from 'node:path';
+import type { DatabaseSync } from 'node:sqlite';
+import type { Clock } from '../../clock.ts';
+import { applicationOperations } from './application-store.ts';
+import { openForReading, openForWriting } from './connection.ts';
+import { eventOperations } from './event-operations.ts';
+import { GroupWriter, mergeOperations } from './group-writer.ts';
+import { IdempotencyIndex } from './idempotency-index.ts';
+import { inboxOperations } from './inbox-operations.ts';
+import { type DatabaseFile, migrate, readMigrations } from './migrate.ts';
+import { notificationOperations } from './notification-operations.ts';
+import { templateOperations } from './template-store.ts';
+import { userOperations } from './user-store.ts';
+import { webhookEndpointOperations } from './webhook-endpoint-store.ts';
+
+export interface DataFiles {
+  folder: string;
+  messages: string;
+  records: string;
+  projection: string;
+  idempotency: string;
+}
+
+export function dataFiles(folder: string): DataFiles {
+  return {
+    folder,
+    messages: join(folder, 'messages.db'),
+    records: join(folder, 'records.db'),
+    projection: join(folder, 'projection.db'),
+    idempotency: join(folder, 'idempotency'),
+  };
+}
+
+const DURABILITY = { messages: 'full', records: 'full', projection: 'normal' } as const;
+
+/** Creates what is missing and applies what is pending. Returns what was applied per file. */
+export function migrateFiles(files: DataFiles): Record<DatabaseFile, string[]> {
+  mkdirSync(files.folder, { recursive: true, mode: 0o700 });
+  const applied = { messages: [] as string[], records: [] as string[], projection: [] as string[] };
+  for (const file of ['messages', 'records', 'projection'] as const) {
+    const database = openForWriting(files[file], { durability: DURABILITY[file] });
+    try {
+      applied[file] = migrate(database, readMigrations(file));
+    } finally {
+      database.close();
+    }
+  }
+  return applied;
+}
+
+export interface WriterSettings {
+  clock: Clock;
+  idempotencyRetentionMs: number;
+}
+
+/** The writer of the hot file. Owned by one thread. */
+export function messagesWriter(files: DataFiles, { clock, idempotencyRetentionMs }: WriterSettings): GroupWriter & { index: () => IdempotencyIndex } {
+  let index: IdempotencyIndex;
+  const writer = new GroupWriter({
+    open: () => openForWriting(files.messages, { durability: 'full' }),
+    prepare: (database) => {
+      index = new IdempotencyIndex(files.idempotency);
+      const events = eventOperations(database);
+      return mergeOperations(
+        events,
+        notificationOperations(database, { clock, changed: events.changed, index, idempotencyRetentionMs }),
+        inboxOperations(database),
+      );
+    },
+  });
+  return Object.assign(writer, { index: () => index });
+}
+
+/** The writer of the records file. Owned by the same thread. */
+export function recordsWriter(files: DataFiles, { clock }: { clock: Clock }): GroupWriter {
+  return new GroupWriter({
+    open: () => openForWriting(files.records, { durability: 'full', cacheKiB: 4096 }),
+    prepare: (database) =>
+      mergeOperations(
+        applicationOperations(database, { clock }),
+        templateOperations(database),
+        userOperations(database),
+        webhookEndpointOperations(database, { clock }),
+      ),
+  });
+}
+
+export function openMessages(files: DataFiles): DatabaseSync {
+  return openForReading(files.messages);
+}
+
+export function openRecords(files: DataFiles): DatabaseSync {
+  return openForReading(files.records, 4096);
+}
+
+/** The projection with the records beside it, for filters by group. */
+export function openProjection(files: DataFiles): DatabaseSync {
+  const database = openForReading(files.projection);
+  database.prepare('ATTACH DATABASE ? AS records').run(files.records);
+  return database;
+}

@@ -1,0 +1,196 @@
+/**
+ * The one writer of one SQLite file. Calls that arrive together share one transaction and
+ * one fsync; each is answered only after that commit.
+ *
+ * State: `open` → (a commit or an fsync fails) → `broken` → (reopened and repaired) → `open`.
+ * After a failed commit nobody knows what is on disk: the frames may be in the page cache and
+ * not on the disk, and a later fsync would not report them again. So nothing is appended behind
+ * them: the file is reopened and the whole log is moved into the database file with an fsync of
+ * both (checkpoint TRUNCATE) before the next write is taken. Until that succeeds every call is
+ * refused at once.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import { type PlainError, ServiceError } from '../../errors.ts';
+import { failpoint } from '../../failpoint.ts';
+import { isConstraintError, isDiskFull, needsReopening, translateError } from './connection.ts';
+
+/** One kind of write. Runs inside the group's transaction. */
+export interface Operation {
+  run(argument: never): unknown;
+  /**
+   * True when it may fail by itself (a conflict): it then gets a savepoint, so that its failure
+   * undoes only itself. Hot operations are written so that they cannot.
+   */
+  isolated: boolean;
+}
+
+/** An operation that cannot fail by itself. */
+export function hot(run: Operation['run']): Operation {
+  return { run, isolated: false };
+}
+
+/** An operation that may fail alone. */
+export function alone(run: Operation['run']): Operation {
+  return { run, isolated: true };
+}
+
+export interface OperationSet {
+  operations: Record<string, Operation>;
+  /** Called after a rollback of the whole group: what is kept in memory must follow the file again. */
+  rolledBack?(): void;
+  /** Called after the commit, before the answers. */
+  committed?(): void;
+}
+
+/** The operations of several stores that share one file. */
+export function mergeOperations(...sets: OperationSet[]): OperationSet {
+  return {
+    operations: Object.assign({}, ...sets.map((set) => set.operations)),
+    committed: () => {
+      for (const set of sets) set.committed?.();
+    },
+    rolledBack: () => {
+      for (const set of sets) set.rolledBack?.();
+    },
+  };
+}
+
+export type Call = [operation: string, argument: unknown];
+export type Answer = { value: unknown } | { error: PlainError };
+
+export interface GroupWriterOptions {
+  open(): DatabaseSync;
+  /** Prepares the statements of one connection; called again after a reopening. */
+  prepare(database: DatabaseSync): OperationSet;
+}
+
+export class GroupWriter {
+  readonly #options: GroupWriterOptions;
+  #database: DatabaseSync | undefined;
+  #set: OperationSet | undefined;
+  #begin: (() => void) | undefined;
+  #commit: (() => void) | undefined;
+  #failure: ServiceError | undefined;
+
+  constructor(options: GroupWriterOptions) {
+    this.#options = options;
+    this.#open();
+  }
+
+  /** Why it takes no writes at present; undefined when it does. */
+  get failure(): ServiceError | undefined {
+    return this.#failure;
+  }
+
+  /** Runs all calls in one transaction. Never throws: what fails is in the answers. */
+  run(calls: readonly Call[]): Answer[] {
+    const database = this.#database;
+    const set = this.#set;
+    if (!database || !set || !this.#begin || !this.#commit) return refuseAll(calls, this.#failure);
+    try {
+      this.#begin();
+      const answers = calls.map(([name, argument]) => this.#runOne(database, set, name, argument));
+      failpoint('before-commit');
+      this.#commit();
+      failpoint('after-commit');
+      set.committed?.();
+      return answers;
+    } catch (error) {
+      return refuseAll(calls, this.#abandon(error));
+    }
+  }
+
+  /** Tries to get out of `broken`; true when writes are taken again. */
+  repair(): boolean {
+    if (!this.#failure) return true;
+    try {
+      this.#close();
+      this.#open();
+      return true;
+    } catch (error) {
+      this.#close();
+      this.#failure = translateError(error);
+      return false;
+    }
+  }
+
+  /** Moves what can be moved from the log into the file, so that the log can start over. */
+  checkpoint(): void {
+    this.#database?.exec('PRAGMA wal_checkpoint(PASSIVE)');
+  }
+
+  close(): void {
+    this.#close();
+    this.#failure = new ServiceError('shutting_down');
+  }
+
+  #open(): void {
+    const database = this.#options.open();
+    try {
+      const row = database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
+      // A reader of this process may hold the log; what it holds is committed and synced already
+      // unless the last commit failed, and then the log must be moved before going on.
+      if (row.busy !== 0 && this.#failure) throw this.#failure;
+      this.#set = this.#options.prepare(database);
+      const begin = database.prepare('BEGIN IMMEDIATE');
+      const commit = database.prepare('COMMIT');
+      this.#begin = () => begin.run();
+      this.#commit = () => commit.run();
+      this.#database = database;
+      this.#failure = undefined;
+    } catch (error) {
+      database.close();
+      throw error;
+    }
+  }
+
+  #close(): void {
+    try {
+      this.#database?.close();
+    } catch {
+      // A connection in an uncertain state may refuse; the reopening decides what holds.
+    }
+    this.#database = undefined;
+    this.#set = undefined;
+    this.#begin = undefined;
+    this.#commit = undefined;
+  }
+
+  #runOne(database: DatabaseSync, set: OperationSet, name: string, argument: unknown): Answer {
+    const operation = set.operations[name];
+    if (!operation) throw new Error(`unknown write operation ${name}`);
+    if (!operation.isolated) return { value: operation.run(argument as never) };
+    database.exec('SAVEPOINT one');
+    try {
+      const value = operation.run(argument as never);
+      database.exec('RELEASE one');
+      return { value };
+    } catch (error) {
+      if (!(error instanceof ServiceError) && !isConstraintError(error)) throw error;
+      database.exec('ROLLBACK TO one; RELEASE one');
+      return { error: translateError(error).toPlain() };
+    }
+  }
+
+  /** The group did not commit: undo it, and decide whether the connection can still be trusted. */
+  #abandon(error: unknown): ServiceError {
+    const failure = translateError(error);
+    const database = this.#database;
+    try {
+      if (database?.isTransaction) database.exec('ROLLBACK');
+      this.#set?.rolledBack?.();
+    } catch {
+      this.#failure = failure;
+    }
+    if (needsReopening(error)) this.#failure = failure;
+    if (this.#failure) this.#close();
+    return isDiskFull(error) || failure.code !== 'internal'
+      ? failure
+      : new ServiceError('internal', { cause: error, detail: 'A write failed inside the store.' });
+  }
+}
+
+function refuseAll(calls: readonly Call[], failure: ServiceError | undefined): Answer[] {
+  const error = (failure ?? new ServiceError('store_unavailable', { retryAfterMs: 1000 })).toPlain();
+  return calls.map(() => ({ error }));
+}

@@ -1,0 +1,255 @@
+/**
+ * The writing half of the notification store: what runs inside the writer's transaction.
+ * Arguments are flat arrays, because they cross from another thread for every message.
+ */
+import type { DatabaseSync } from 'node:sqlite';
+import type { Clock } from '../../clock.ts';
+import { IdSequence } from '../../id.ts';
+import { sequenceOf } from './event-operations.ts';
+import { alone, hot, type OperationSet } from './group-writer.ts';
+import type { IdempotencyIndex } from './idempotency-index.ts';
+import { type MessageRow, STATUS } from './message-row.ts';
+
+export type AcceptArgument = [
+  applicationId: number,
+  lane: number,
+  messageCount: number,
+  scheduled: 0 | 1,
+  nextAt: number,
+  createdAt: number,
+  body: string,
+  keyDigest: string | null,
+  requestDigest: string | null,
+];
+/** A number is the new id; negative is the id of the notification that has the key already; 0 is a mismatch. */
+export type AcceptAnswer = number;
+
+export type ClaimArgument = [messageId: number, claim: number, until: number][];
+
+export type CompletionArgument = [
+  messageId: number,
+  claim: number,
+  status: number,
+  nextAt: number | null,
+  attempt: number,
+  attemptsBefore: number,
+  step: number,
+  route: string | null,
+  channel: string | null,
+  provider: string | null,
+  providerMessageId: string | null,
+  reason: string | null,
+  at: number,
+][];
+
+export type TakeDueArgument = [lane: number, until: number, leaseUntil: number, limit: number, early: boolean];
+
+export interface NotificationOperationsOptions {
+  clock: Clock;
+  /** Marks a message as changed for the projection (event-operations.ts). */
+  changed: (messageId: number, at: number) => void;
+  index: IdempotencyIndex;
+  /** How long an idempotency key is remembered, in ms. */
+  idempotencyRetentionMs: number;
+}
+
+export function notificationOperations(
+  database: DatabaseSync,
+  { clock, changed, index, idempotencyRetentionMs }: NotificationOperationsOptions,
+): OperationSet {
+  const greatest = database
+    .prepare('SELECT max(coalesce((SELECT max(id) FROM message), 0), coalesce((SELECT max(id) FROM notification), 0)) AS id')
+    .get() as { id: number };
+  const ids = new IdSequence(clock.now, greatest.id);
+  const nextKeyRow = sequenceOf(database, 'idempotency');
+  loadIndex(database, index, clock.now() - idempotencyRetentionMs);
+
+  const insertNotification = database.prepare('INSERT INTO notification VALUES (?, ?, ?, ?)');
+  const insertMessage = database.prepare(
+    `INSERT INTO message (id, notification_id, application_id, lane, status, next_at, updated_at)
+     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+  );
+  const insertKey = database.prepare('INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)');
+  const selectKey = database.prepare(
+    'SELECT at, key_digest, request_digest, notification_id FROM idempotency WHERE seq = ?',
+  );
+  const claim = database.prepare(
+    `UPDATE message SET status = ${STATUS.sending}, claim = claim + 1, attempt = attempt + 1, next_at = ?
+     WHERE id = ? AND claim = ? AND status IN (${STATUS.accepted}, ${STATUS.sending})`,
+  );
+  const extend = database.prepare(
+    `UPDATE message SET next_at = ? WHERE id = ? AND claim = ? AND status = ${STATUS.sending}`,
+  );
+  const complete = database.prepare(
+    `UPDATE message SET status = ?, next_at = ?, attempt = ?, attempts_before = ?, step = ?, route = ?,
+       channel = ?, provider = ?, provider_message_id = ?, reason = ?, updated_at = ?
+     WHERE id = ? AND claim = ? AND status = ${STATUS.sending}`,
+  );
+  const selectDue = database.prepare('SELECT id FROM message WHERE lane = ? AND next_at <= ? ORDER BY next_at LIMIT ?');
+  const selectEarly = database.prepare(
+    `SELECT id FROM message WHERE lane = ? AND next_at <= ? AND status = ${STATUS.accepted} ORDER BY next_at LIMIT ?`,
+  );
+  const releaseClaims = database.prepare(
+    `UPDATE message SET next_at = 0 WHERE status = ${STATUS.sending} AND next_at IS NOT NULL`,
+  );
+  const take = database.prepare(
+    `UPDATE message SET status = CASE status WHEN ${STATUS.sending} THEN ${STATUS.sending} ELSE ${STATUS.accepted} END,
+       next_at = ? WHERE id = ? AND next_at IS NOT NULL`,
+  );
+  const selectBody = database.prepare(
+    `SELECT min(status) AS lowest, max(status) AS highest FROM message WHERE notification_id = ? AND id BETWEEN ? AND ?`,
+  );
+  const selectNotification = database.prepare('SELECT message_count FROM notification WHERE id = ?');
+  const updateBody = database.prepare('UPDATE notification SET body = ? WHERE id = ?');
+  const reschedule = database.prepare(
+    `UPDATE message SET lane = ?, next_at = ?, updated_at = ? WHERE id BETWEEN ? AND ?`,
+  );
+  const selectMessages = database.prepare('SELECT id, status FROM message WHERE id BETWEEN ? AND ?');
+  const cancel = database.prepare(
+    `UPDATE message SET status = ${STATUS.cancelled}, next_at = NULL, updated_at = ?, claim = claim + 1
+     WHERE id = ? AND status IN (${STATUS.scheduled}, ${STATUS.accepted}, ${STATUS.waiting})`,
+  );
+  const redrive = database.prepare(
+    `UPDATE message SET status = ${STATUS.waiting}, next_at = ?, updated_at = ?, attempts_before = attempt,
+       claim = claim + 1, step = 0, reason = NULL
+     WHERE id = ? AND status = ${STATUS.failed}`,
+  );
+  const deleteEvents = database.prepare('DELETE FROM event WHERE message_id BETWEEN ? AND ?');
+  const deleteInbox = database.prepare('DELETE FROM inbox_log WHERE message_id BETWEEN ? AND ?');
+  const deleteMessages = database.prepare('DELETE FROM message WHERE id BETWEEN ? AND ?');
+  const deleteNotification = database.prepare('DELETE FROM notification WHERE id = ?');
+
+  /** The notification that used this key within the retention. */
+  function known(keyDigest: string, now: number): { id: number; requestDigest: string } | undefined {
+    for (const seq of index.candidates(keyDigest)) {
+      const row = selectKey.get(seq) as
+        | { at: number; key_digest: string; request_digest: string; notification_id: number }
+        | undefined;
+      if (row && row.key_digest === keyDigest && row.at >= now - idempotencyRetentionMs) {
+        return { id: row.notification_id, requestDigest: row.request_digest };
+      }
+    }
+    return undefined;
+  }
+
+  function accept(argument: AcceptArgument): AcceptAnswer {
+    const [applicationId, lane, count, scheduled, nextAt, createdAt, body, keyDigest, requestDigest] = argument;
+    if (keyDigest !== null) {
+      const before = known(keyDigest, createdAt);
+      if (before) return before.requestDigest === requestDigest ? -before.id : 0;
+    }
+    const id = ids.take(count + 1);
+    insertNotification.run(id, applicationId, count, body);
+    const status = scheduled ? STATUS.scheduled : STATUS.accepted;
+    for (let i = 1; i <= count; i++) {
+      insertMessage.run(id + i, id, applicationId, lane, status, nextAt, createdAt);
+    }
+    if (keyDigest !== null) {
+      const seq = nextKeyRow();
+      insertKey.run(seq, createdAt, keyDigest, requestDigest, id);
+      index.add(keyDigest, seq, createdAt);
+    }
+    return id;
+  }
+
+  function completeAll(argument: CompletionArgument): boolean[] {
+    return argument.map((c) => {
+      const held = complete.run(c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[0], c[1]);
+      return held.changes === 1;
+    });
+  }
+
+  function takeDue([lane, until, leaseUntil, limit, early]: TakeDueArgument): number[] {
+    const due = (early ? selectEarly : selectDue).all(lane, until, limit).map((row) => row['id'] as number);
+    for (const id of due) take.run(leaseUntil, id);
+    return due;
+  }
+
+  function edit([id, body, lane, nextAt, at]: [number, string, number, number, number]): boolean {
+    const notification = selectNotification.get(id) as { message_count: number } | undefined;
+    if (!notification) return false;
+    const last = id + notification.message_count;
+    const statuses = selectBody.get(id, id + 1, last) as { lowest: number; highest: number };
+    if (statuses.lowest !== STATUS.scheduled || statuses.highest !== STATUS.scheduled) return false;
+    updateBody.run(body, id);
+    reschedule.run(lane, nextAt, at, id + 1, last);
+    for (let message = id + 1; message <= last; message++) changed(message, at);
+    return true;
+  }
+
+  function cancelAll([id, at]: [number, number]): number[] {
+    const notification = selectNotification.get(id) as { message_count: number } | undefined;
+    const cancelled: number[] = [];
+    for (let message = id + 1; message <= id + (notification?.message_count ?? 0); message++) {
+      if (cancel.run(at, message).changes === 0) continue;
+      changed(message, at);
+      cancelled.push(message);
+    }
+    return cancelled;
+  }
+
+  function remove(id: number): boolean {
+    const notification = selectNotification.get(id) as { message_count: number } | undefined;
+    if (!notification) return true;
+    const last = id + notification.message_count;
+    const messages = selectMessages.all(id + 1, last) as Pick<MessageRow, 'id' | 'status'>[];
+    if (messages.some(({ status }) => status < STATUS.delivered || status === STATUS.waiting)) return false;
+    deleteEvents.run(id + 1, last);
+    deleteInbox.run(id + 1, last);
+    deleteMessages.run(id + 1, last);
+    deleteNotification.run(id);
+    for (const message of messages) changed(message.id, clock.now());
+    return true;
+  }
+
+  function redriveAll([messageIds, startAt, intervalMs, at]: [number[], number, number, number]): number {
+    let taken = 0;
+    for (const id of messageIds) {
+      if (redrive.run(Math.round(startAt + taken * intervalMs), at, id).changes === 0) continue;
+      changed(id, at);
+      taken++;
+    }
+    return taken;
+  }
+
+  return {
+    operations: {
+      accept: hot(accept),
+      claim: hot((claims: ClaimArgument) => claims.map(([id, fence, until]) => claim.run(until, id, fence).changes === 1)),
+      extend: hot((claims: ClaimArgument) => claims.map(([id, fence, until]) => extend.run(until, id, fence).changes === 1)),
+      complete: hot(completeAll),
+      takeDue: hot(takeDue),
+      releaseClaims: hot(() => Number(releaseClaims.run().changes)),
+      edit: alone(edit),
+      cancel: alone(cancelAll),
+      remove: alone(remove),
+      redrive: alone(redriveAll),
+    },
+    committed: () => index.committed(),
+    rolledBack: () => index.rolledBack(),
+  };
+}
+
+/** Brings the index up to the rows within the retention, reading only what no kept segment covers. */
+function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: number): void {
+  // Rows are in the order of time, so a binary search over the integer key finds the first one.
+  const bounds = database.prepare('SELECT min(seq) AS low, max(seq) AS high FROM idempotency').get() as {
+    low: number | null;
+    high: number | null;
+  };
+  if (bounds.low === null || bounds.high === null) return;
+  const at = database.prepare('SELECT at FROM idempotency WHERE seq >= ? ORDER BY seq LIMIT 1');
+  let low = bounds.low;
+  let high = bounds.high + 1;
+  while (low < high) {
+    const middle = Math.floor((low + high) / 2);
+    const row = at.get(middle) as { at: number } | undefined;
+    if (row && row.at < since) low = middle + 1;
+    else high = middle;
+  }
+  const covered = index.load(low);
+  for (const row of database.prepare('SELECT seq, at, key_digest FROM idempotency WHERE seq > ?').iterate(covered)) {
+    index.add(row['key_digest'] as string, row['seq'] as number, row['at'] as number);
+  }
+  index.committed();
+}

@@ -1,0 +1,170 @@
+/**
+ * Fills the projection file behind the hot path: reads what was appended to the hot file since the
+ * last time and writes it in one group, with its own position in the same transaction. Killing it
+ * at any point neither loses nor doubles anything, and deleting the file rebuilds it.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { NotificationBody } from '../../notification/notification.ts';
+import { InboxProjection } from './inbox-projection.ts';
+import { type MessageRow, STATUS } from './message-row.ts';
+
+export interface ProjectionPosition {
+  notification: number;
+  event: number;
+  inbox: number;
+}
+
+export interface ProjectionOptions {
+  /** Read-only connection to the hot file. */
+  messages: DatabaseSync;
+  /** Writing connection to the projection file. */
+  projection: DatabaseSync;
+  /** Shortens an address so that a list reveals nobody. */
+  maskAddress: (channel: string, address: string) => string;
+}
+
+/** Rows of each kind taken in one group: bounds the time of one transaction to some 100 ms. */
+const GROUP = 4000;
+
+type NotificationRow = { id: number; application_id: number; message_count: number; body: string };
+
+export class Projection {
+  readonly #projection: DatabaseSync;
+  readonly #inbox: InboxProjection;
+  readonly #maskAddress: ProjectionOptions['maskAddress'];
+  readonly #newNotifications: StatementSync;
+  readonly #notification: StatementSync;
+  readonly #newEvents: StatementSync;
+  readonly #messagesOf: StatementSync;
+  readonly #message: StatementSync;
+  readonly #lastEvent: StatementSync;
+  readonly #lastNotification: StatementSync;
+  readonly #insert: StatementSync;
+  readonly #update: StatementSync;
+  readonly #delete: StatementSync;
+  readonly #savePosition: StatementSync;
+  #position: ProjectionPosition;
+
+  constructor({ messages, projection, maskAddress }: ProjectionOptions) {
+    this.#projection = projection;
+    this.#maskAddress = maskAddress;
+    this.#inbox = new InboxProjection({ messages, projection });
+    this.#newNotifications = messages.prepare(
+      'SELECT id, application_id, message_count, body FROM notification WHERE id > ? ORDER BY id LIMIT ?',
+    );
+    this.#notification = messages.prepare('SELECT id, application_id, message_count, body FROM notification WHERE id = ?');
+    this.#newEvents = messages.prepare('SELECT seq, message_id FROM event WHERE seq > ? ORDER BY seq LIMIT ?');
+    this.#messagesOf = messages.prepare('SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id');
+    this.#message = messages.prepare('SELECT * FROM message WHERE id = ?');
+    this.#lastEvent = messages.prepare('SELECT coalesce(max(seq), 0) AS last FROM event');
+    this.#lastNotification = messages.prepare('SELECT coalesce(max(id), 0) AS last FROM notification');
+    this.#insert = projection.prepare(
+      'INSERT OR REPLACE INTO message_index VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
+    );
+    this.#update = projection.prepare(
+      `UPDATE message_index SET status = ?, lane = ?, updated_at = ?, attempts = ?,
+         channel = coalesce(?, channel), reason = ? WHERE id = ?`,
+    );
+    this.#delete = projection.prepare('DELETE FROM message_index WHERE id = ?');
+    this.#savePosition = projection.prepare('INSERT OR REPLACE INTO position VALUES (?, ?)');
+    const saved = projection.prepare('SELECT name, value FROM position').all();
+    const value = (name: string): number => (saved.find((row) => row['name'] === name)?.['value'] as number) ?? 0;
+    this.#position = { notification: value('notification'), event: value('event'), inbox: value('inbox') };
+  }
+
+  get position(): Readonly<ProjectionPosition> {
+    return this.#position;
+  }
+
+  /** What a reader that wants to see everything committed so far has to wait for. */
+  target(): ProjectionPosition {
+    return {
+      notification: (this.#lastNotification.get() as { last: number }).last,
+      event: (this.#lastEvent.get() as { last: number }).last,
+      inbox: this.#inbox.last(),
+    };
+  }
+
+  /** Takes one group. False when there was nothing new. */
+  step(): boolean {
+    // Events first: the state read for them is then at least as new as the event.
+    const events = this.#newEvents.all(this.#position.event, GROUP) as { seq: number; message_id: number }[];
+    const notifications = this.#newNotifications.all(this.#position.notification, GROUP) as NotificationRow[];
+    const inbox = this.#inbox.read(this.#position.inbox, GROUP);
+    if (events.length === 0 && notifications.length === 0 && inbox.length === 0) return false;
+    const next: ProjectionPosition = {
+      notification: notifications.at(-1)?.id ?? this.#position.notification,
+      event: events.at(-1)?.seq ?? this.#position.event,
+      inbox: inbox.at(-1)?.seq ?? this.#position.inbox,
+    };
+    this.#projection.exec('BEGIN IMMEDIATE');
+    try {
+      const inserted = new Set<number>();
+      for (const notification of notifications) this.#add(notification, inserted);
+      const changed = new Set(events.map((event) => event.message_id).filter((id) => !inserted.has(id)));
+      for (const id of changed) this.#refresh(id, next.notification);
+      this.#inbox.apply(inbox);
+      for (const [name, value] of Object.entries(next)) this.#savePosition.run(name, value);
+      this.#projection.exec('COMMIT');
+    } catch (error) {
+      if (this.#projection.isTransaction) this.#projection.exec('ROLLBACK');
+      throw error;
+    }
+    this.#position = next;
+    return true;
+  }
+
+  #add(notification: NotificationRow, inserted: Set<number>): void {
+    const body = JSON.parse(notification.body) as NotificationBody;
+    const rows = this.#messagesOf.all(
+      notification.id + 1,
+      notification.id + notification.message_count,
+    ) as MessageRow[];
+    for (const row of rows) {
+      const channel = row.channel ?? firstChannel(body, row);
+      const address = channel === null ? undefined : body.to[channel];
+      this.#insert.run(
+        row.id,
+        notification.id,
+        notification.application_id,
+        row.status,
+        row.lane,
+        body.test ? 1 : 0,
+        body.createdAt,
+        row.updated_at,
+        row.attempt,
+        channel,
+        body.to['userId'] ?? null,
+        channel !== null && address !== undefined ? this.#maskAddress(channel, address) : null,
+        body.template?.key ?? null,
+        body.category,
+        body.batch,
+        row.reason,
+      );
+      inserted.add(row.id);
+    }
+  }
+
+  /** An edit may have changed anything that is shown of a message that is still scheduled. */
+  #readAgain(notificationId: number): void {
+    const row = this.#notification.get(notificationId) as NotificationRow | undefined;
+    if (row) this.#add(row, new Set());
+  }
+
+  #refresh(id: number, notificationPosition: number): void {
+    const row = this.#message.get(id) as MessageRow | undefined;
+    if (!row) {
+      this.#delete.run(id);
+    } else if (row.notification_id <= notificationPosition) {
+      this.#update.run(row.status, row.lane, row.updated_at, row.attempt, row.channel, row.reason, id);
+      if (row.status === STATUS.scheduled) this.#readAgain(row.notification_id);
+    }
+    // A message whose notification comes in a later group is read with its state then.
+  }
+}
+
+/** The channel a message is about before it has been tried. */
+function firstChannel(body: NotificationBody, row: MessageRow): string | null {
+  const channel = body.routes[row.id - row.notification_id - 1]?.[row.step];
+  return channel === undefined || channel === 'auto' ? null : channel;
+}

@@ -1,0 +1,60 @@
+/**
+ * A cache over the records file that never shows what another connection has changed for longer
+ * than a check interval: SQLite's `data_version` moves with every commit of others, and reading it
+ * costs about a microsecond.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { Clock } from '../../clock.ts';
+
+/** How long a change made through another thread may stay unseen. */
+const CHECK_INTERVAL_MS = 50;
+/** Entries per cache; past it everything is forgotten, which costs one read each. */
+const LIMIT = 20_000;
+
+export class RecordCacheGroup {
+  readonly #version: StatementSync;
+  readonly #clock: Clock;
+  readonly #caches: Map<unknown, unknown>[] = [];
+  #seen: number;
+  #checkedAt = 0;
+
+  constructor(database: DatabaseSync, clock: Clock) {
+    this.#version = database.prepare('PRAGMA data_version');
+    this.#clock = clock;
+    this.#seen = this.#read();
+  }
+
+  /** A look-up that remembers; `load` must be synchronous and pure. `undefined` is remembered too. */
+  cached<Key, Value>(load: (key: Key) => Value): (key: Key) => Value {
+    const values = new Map<Key, Value>();
+    this.#caches.push(values as Map<unknown, unknown>);
+    return (key) => {
+      this.#check();
+      const known = values.get(key);
+      if (known !== undefined || values.has(key)) return known as Value;
+      const value = load(key);
+      if (values.size >= LIMIT) values.clear();
+      values.set(key, value);
+      return value;
+    };
+  }
+
+  /** To be called when a write of this thread has resolved: reads see it at once. */
+  invalidate(): void {
+    for (const cache of this.#caches) cache.clear();
+  }
+
+  #check(): void {
+    const now = this.#clock.monotonic();
+    if (now - this.#checkedAt < CHECK_INTERVAL_MS) return;
+    this.#checkedAt = now;
+    const version = this.#read();
+    if (version === this.#seen) return;
+    this.#seen = version;
+    this.invalidate();
+  }
+
+  #read(): number {
+    return (this.#version.get() as { data_version: number }).data_version;
+  }
+}

@@ -1,0 +1,153 @@
+/**
+ * The writing side of a store in any thread: turns calls into batches for the writer.
+ *
+ * One batch is under way at a time; the next is whatever arrived meanwhile. No timer and no
+ * linger: waiting one millisecond for company cost more than it saved.
+ */
+import type { MessagePort } from 'node:worker_threads';
+import { ServiceError } from '../../errors.ts';
+import type { Answer, Call, GroupWriter } from './group-writer.ts';
+
+export interface WriteClient {
+  /** Resolves after the commit that contains the call. */
+  call<Result>(operation: string, argument: unknown): Promise<Result>;
+  /** Why writes are refused at present; undefined when they are taken. */
+  readonly failure: ServiceError | undefined;
+  /** Calls that wait for their commit. */
+  readonly waiting: number;
+}
+
+interface Waiter {
+  resolve(value: unknown): void;
+  reject(error: unknown): void;
+}
+
+/** What a client posts to the writer's thread and what comes back. */
+export interface WriteRequest {
+  calls: Call[];
+}
+export interface WriteResponse {
+  /** Missing when only the state changed. */
+  answers?: Answer[];
+  failure?: { code: 'store_unavailable' } | null;
+}
+
+abstract class BatchingClient implements WriteClient {
+  #calls: Call[] = [];
+  #waiters: Waiter[] = [];
+  #underWay: Waiter[] | undefined;
+  #scheduled = false;
+  #failure: ServiceError | undefined;
+
+  get failure(): ServiceError | undefined {
+    return this.#failure;
+  }
+
+  get waiting(): number {
+    return this.#calls.length + (this.#underWay?.length ?? 0);
+  }
+
+  call<Result>(operation: string, argument: unknown): Promise<Result> {
+    return new Promise((resolve, reject) => {
+      this.#calls.push([operation, argument]);
+      this.#waiters.push({ resolve: resolve as (value: unknown) => void, reject });
+      if (this.#underWay || this.#scheduled) return;
+      this.#scheduled = true;
+      // After the requests of this turn of the event loop, so that they share the commit.
+      setImmediate(() => {
+        this.#scheduled = false;
+        this.#send();
+      });
+    });
+  }
+
+  protected abstract send(calls: Call[]): void;
+
+  protected setFailure(failure: ServiceError | undefined): void {
+    this.#failure = failure;
+  }
+
+  protected receive(answers: Answer[]): void {
+    const waiters = this.#underWay ?? [];
+    this.#underWay = undefined;
+    for (let i = 0; i < waiters.length; i++) {
+      const answer = answers[i] as Answer;
+      if ('value' in answer) waiters[i]?.resolve(answer.value);
+      else waiters[i]?.reject(ServiceError.fromPlain(answer.error));
+    }
+    if (this.#calls.length > 0) this.#send();
+  }
+
+  /** The writer is gone: everything under way or waiting is refused, outcome unknown. */
+  protected abandonAll(): void {
+    const waiters = [...(this.#underWay ?? []), ...this.#waiters];
+    this.#underWay = undefined;
+    this.#calls = [];
+    this.#waiters = [];
+    for (const waiter of waiters) waiter.reject(new ServiceError('store_unavailable', { retryAfterMs: 1000 }));
+  }
+
+  #send(): void {
+    if (this.#underWay || this.#calls.length === 0) return;
+    const calls = this.#calls;
+    this.#underWay = this.#waiters;
+    this.#calls = [];
+    this.#waiters = [];
+    this.send(calls);
+  }
+}
+
+/** Writes through the writer's thread. */
+export class ThreadWriteClient extends BatchingClient {
+  readonly #port: MessagePort;
+
+  constructor(port: MessagePort) {
+    super();
+    this.#port = port;
+    port.on('message', (response: WriteResponse) => {
+      if (response.failure !== undefined) {
+        this.setFailure(
+          response.failure === null ? undefined : new ServiceError('store_unavailable', { retryAfterMs: 1000 }),
+        );
+      }
+      if (response.answers) this.receive(response.answers);
+    });
+    port.on('close', () => {
+      this.setFailure(new ServiceError('shutting_down'));
+      this.abandonAll();
+    });
+    port.unref();
+  }
+
+  protected override send(calls: Call[]): void {
+    // The reply must arrive even when nothing else keeps the thread alive.
+    this.#port.ref();
+    this.#port.postMessage({ calls } satisfies WriteRequest);
+  }
+
+  protected override receive(answers: Answer[]): void {
+    super.receive(answers);
+    if (this.waiting === 0) this.#port.unref();
+  }
+
+  close(): void {
+    this.#port.close();
+  }
+}
+
+/** Writes in the same thread: for tests, the command line and the simulation. */
+export class LocalWriteClient extends BatchingClient {
+  readonly #writer: GroupWriter;
+
+  constructor(writer: GroupWriter) {
+    super();
+    this.#writer = writer;
+  }
+
+  protected override send(calls: Call[]): void {
+    const answers = this.#writer.run(calls);
+    this.setFailure(this.#writer.failure);
+    if (this.#writer.failure) this.#writer.repair();
+    queueMicrotask(() => this.receive(answers));
+  }
+}

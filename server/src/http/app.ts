@@ -1,0 +1,150 @@
+/**
+ * The HTTP application: how requests are read, checked, refused and answered. It is handed its
+ * routes; it knows no store and no queue.
+ */
+import type { IncomingMessage } from 'node:http';
+import addFormats from 'ajv-formats';
+import { Ajv } from 'ajv';
+import Fastify, { type FastifyInstance } from 'fastify';
+import type { Logger } from 'pino';
+import type { ApplicationStore } from '../application/application-store.ts';
+import { ServiceError } from '../errors.ts';
+import { addAuthentication } from './auth.ts';
+import { parseStrictJson } from './json.ts';
+import { addOpenApi } from './openapi.ts';
+import { errorHandler, sendProblem } from './problem.ts';
+
+export interface AppOptions {
+  applications: ApplicationStore;
+  log: Logger;
+  /** Adds the routes of one resource. */
+  routes: ((app: FastifyInstance) => void)[];
+  /** Why no new work is taken now; undefined when it is. Called for each request: cheap. */
+  refusal: () => ServiceError | undefined;
+  bodyLimitBytes: number;
+  /** Addresses of proxies whose X-Forwarded-For is believed; none by default. */
+  trustedProxies: readonly string[];
+  /** Answers a sampled share of requests to the log; 0 logs none. */
+  accessLogSampling: number;
+}
+
+/** Slow senders hold a socket no longer than this. Node's own defaults are 60 and 300 s. */
+const HEADERS_TIMEOUT_MS = 10_000;
+const REQUEST_TIMEOUT_MS = 30_000;
+const CHECK_INTERVAL_MS = 1_000;
+/** Longer than common load balancers keep an idle connection (60 s), so that they close first. */
+const KEEP_ALIVE_TIMEOUT_MS = 65_000;
+
+export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
+  let requests = 0;
+  const instance = Math.random().toString(36).slice(2, 8);
+  const app = Fastify({
+    logger: false,
+    bodyLimit: options.bodyLimitBytes,
+    trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
+    genReqId: () => `req_${instance}${(++requests).toString(36)}`,
+    requestTimeout: REQUEST_TIMEOUT_MS,
+    keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
+    forceCloseConnections: 'idle',
+    return503OnClosing: false,
+    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS },
+    routerOptions: { maxParamLength: 200, caseSensitive: true },
+    clientErrorHandler,
+  });
+  setValidation(app);
+  readJson(app);
+  app.setErrorHandler(errorHandler(options.log));
+  app.setNotFoundHandler((request, reply) => {
+    sendProblem(reply, new ServiceError('not_found', { detail: `There is no ${request.method} ${pathOf(request.url)}.` }));
+  });
+  addRefusal(app, options.refusal);
+  addAuthentication(app, options.applications);
+  addAccessLog(app, options);
+  await addOpenApi(app);
+  await app.register(async (scope) => {
+    for (const add of options.routes) add(scope);
+  });
+  return app;
+}
+
+/** Bodies are taken as they are written; only queries and paths, which are all text, are converted. */
+function setValidation(app: FastifyInstance): void {
+  const settings = { allErrors: true, strict: false, useDefaults: true, removeAdditional: false, discriminator: false } as const;
+  const body = new Ajv({ ...settings, coerceTypes: false });
+  const text = new Ajv({ ...settings, coerceTypes: true });
+  for (const ajv of [body, text]) (addFormats as unknown as (ajv: Ajv) => void)(ajv);
+  app.setValidatorCompiler(({ schema, httpPart }) => {
+    const ajv = httpPart === 'body' ? body : text;
+    for (const [id, shared] of Object.entries(app.getSchemas())) {
+      if (!ajv.getSchema(id)) ajv.addSchema(shared as object, id);
+    }
+    return ajv.compile(schema as object);
+  });
+}
+
+function readJson(app: FastifyInstance): void {
+  app.removeAllContentTypeParsers();
+  app.addContentTypeParser(/^application\/([a-z.-]+\+)?json\b/, { parseAs: 'string' }, (_request, text, done) => {
+    try {
+      done(null, text === '' ? undefined : parseStrictJson(text as string));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
+  app.addHook('onRequest', (request, _reply, done) => {
+    const encoding = request.headers['content-encoding'];
+    if (encoding === undefined || encoding === 'identity') return done();
+    done(Object.assign(new Error('encoded body'), { statusCode: 415 }));
+  });
+}
+
+/** While the service cannot take work, writes are refused before their body is read. */
+function addRefusal(app: FastifyInstance, refusal: AppOptions['refusal']): void {
+  app.addHook('onRequest', (request, _reply, done) => {
+    if (request.method === 'GET' || request.method === 'HEAD') return done();
+    done(refusal());
+  });
+}
+
+function addAccessLog(app: FastifyInstance, { log, accessLogSampling }: AppOptions): void {
+  if (accessLogSampling <= 0) return;
+  app.addHook('onResponse', (request, reply, done) => {
+    if (reply.statusCode >= 500 || Math.random() < accessLogSampling) {
+      log.info(
+        {
+          requestId: request.id,
+          method: request.method,
+          route: request.routeOptions.url ?? 'unknown',
+          status: reply.statusCode,
+          durationMs: Math.round(reply.elapsedTime * 10) / 10,
+          application: request.caller?.application,
+        },
+        'request',
+      );
+    }
+    done();
+  });
+}
+
+/** What is not HTTP at all: answered by hand, since there is no request, and closed. */
+function clientErrorHandler(error: NodeJS.ErrnoException, socket: IncomingMessage['socket']): void {
+  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout'
+    : error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const body = JSON.stringify({
+    type: '/docs/errors#invalid_request',
+    title: 'The request is not acceptable HTTP',
+    status: Number(status.slice(0, 3)),
+    code: 'invalid_request',
+    request_id: 'none',
+    doc_url: '/docs/errors#invalid_request',
+  });
+  socket.end(
+    `HTTP/1.1 ${status}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
+  );
+}
+
+function pathOf(url: string): string {
+  const query = url.indexOf('?');
+  return (query < 0 ? url : url.slice(0, query)).slice(0, 200);
+}

@@ -1,0 +1,115 @@
+/**
+ * JSON bodies, stricter than JSON.parse: what two readers could understand differently, or what
+ * would hurt code behind it, is refused before anything else sees it.
+ *
+ * Refused: duplicate keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`,
+ * lone surrogates and NUL in any text. Costs about as much as the parse itself.
+ */
+import { ServiceError } from '../errors.ts';
+
+/** Deeper than any honest message; shallow enough that no recursive code behind it overflows. */
+export const MAX_DEPTH = 32;
+
+const QUOTE = 0x22;
+const BACKSLASH = 0x5c;
+const COLON = 0x3a;
+const OPEN_BRACE = 0x7b;
+const CLOSE_BRACE = 0x7d;
+const OPEN_BRACKET = 0x5b;
+const CLOSE_BRACKET = 0x5d;
+
+export function parseStrictJson(text: string): unknown {
+  const members = scan(text);
+  let value: unknown;
+  try {
+    value = JSON.parse(text);
+  } catch (error) {
+    throw refuse('body', `is not JSON: ${(error as Error).message}`, error);
+  }
+  if (value !== null && typeof value === 'object') {
+    const found = inspect(value);
+    if (found !== members) throw refuse('body', 'has the same key twice in one object');
+  } else if (typeof value === 'string') {
+    checkText(value, 'body');
+  }
+  return value;
+}
+
+/** Counts the members of all objects by their colons outside of strings; refuses what is too deep. */
+function scan(text: string): number {
+  let depth = 0;
+  let members = 0;
+  for (let i = 0; i < text.length; i++) {
+    switch (text.charCodeAt(i)) {
+      case QUOTE:
+        i = endOfString(text, i);
+        break;
+      case COLON:
+        members++;
+        break;
+      case OPEN_BRACE:
+      case OPEN_BRACKET:
+        if (++depth > MAX_DEPTH) throw refuse('body', `is nested deeper than ${MAX_DEPTH} levels`);
+        break;
+      case CLOSE_BRACE:
+      case CLOSE_BRACKET:
+        depth--;
+        break;
+    }
+  }
+  return members;
+}
+
+function endOfString(text: string, start: number): number {
+  let end = text.indexOf('"', start + 1);
+  while (end > 0 && text.charCodeAt(end - 1) === BACKSLASH) {
+    let backslashes = 1;
+    while (text.charCodeAt(end - 1 - backslashes) === BACKSLASH) backslashes++;
+    if (backslashes % 2 === 0) return end;
+    end = text.indexOf('"', end + 1);
+  }
+  return end < 0 ? text.length : end;
+}
+
+/** Checks every key and text of a value and returns how many members its objects have. */
+function inspect(root: object): number {
+  let members = 0;
+  const pending: { value: object; path: string }[] = [{ value: root, path: 'body' }];
+  for (let next = pending.pop(); next; next = pending.pop()) {
+    const { value, path } = next;
+    const isArray = Array.isArray(value);
+    for (const key of Object.keys(value)) {
+      if (!isArray) {
+        members++;
+        if (key === '__proto__' || (key === 'prototype' && path.endsWith('.constructor'))) {
+          throw refuse(`${path}.${key}`, 'is not an acceptable name');
+        }
+        checkText(key, path);
+      }
+      const child = (value as Record<string, unknown>)[key];
+      if (typeof child === 'string') {
+        if (!isAcceptable(child)) checkText(child, `${path}.${key}`);
+      } else if (child !== null && typeof child === 'object') {
+        pending.push({ value: child, path: `${path}.${key}` });
+      }
+    }
+  }
+  return members;
+}
+
+function isAcceptable(text: string): boolean {
+  return text.isWellFormed() && !text.includes('\0');
+}
+
+function checkText(text: string, path: string): void {
+  if (!text.isWellFormed()) throw refuse(path, 'has half of a surrogate pair, which is not text');
+  if (text.includes('\0')) throw refuse(path, 'has a NUL character');
+}
+
+function refuse(path: string, message: string, cause?: unknown): ServiceError {
+  return new ServiceError('invalid_json', {
+    detail: `${path} ${message}`,
+    errors: [{ path, message }],
+    cause,
+  });
+}

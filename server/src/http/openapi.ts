@@ -1,0 +1,39 @@
+/** The OpenAPI document, generated from the schemas the routes are checked with, and its reference. */
+import swagger from '@fastify/swagger';
+import * as application from '@tidings/contracts/application';
+import * as content from '@tidings/contracts/content';
+import * as inbox from '@tidings/contracts/inbox';
+import * as notification from '@tidings/contracts/notification';
+import * as problem from '@tidings/contracts/problem';
+import * as template from '@tidings/contracts/template';
+import * as user from '@tidings/contracts/user';
+import * as webhookEndpoint from '@tidings/contracts/webhook-endpoint';
+import type { FastifyInstance } from 'fastify';
+
+const CONTRACTS = [problem, content, notification, template, user, application, webhookEndpoint, inbox];
+
+/** Adds every named schema of the contracts, so that routes refer to them and the document names them. */
+export async function addOpenApi(app: FastifyInstance): Promise<void> {
+  for (const module of CONTRACTS) {
+    for (const schema of Object.values(module)) {
+      if (typeof schema === 'object' && '$id' in schema) app.addSchema(schema as { $id: string });
+    }
+  }
+  await app.register(swagger, {
+    openapi: {
+      openapi: '3.1.0',
+      info: {
+        title: 'Tidings',
+        version: '1',
+        description: 'One service through which every system of an enterprise reaches people.',
+        license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
+      },
+      servers: [{ url: '/' }],
+      components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
+    },
+    refResolver: {
+      buildLocalReference: (json, _base, _fragment, i) => (json['$id'] as string | undefined) ?? `schema${i}`,
+    },
+  });
+  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+}

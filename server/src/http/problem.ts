@@ -1,0 +1,141 @@
+/** The only place that knows HTTP status codes: errors as RFC 9457 problem details. */
+import type { Problem } from '@tidings/contracts/problem';
+import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
+import type { Logger } from 'pino';
+import { type ErrorCode, ERROR_CODES, type ErrorKind, type FieldError, ServiceError } from '../errors.ts';
+
+const STATUS_OF_KIND: Record<ErrorKind, number> = {
+  invalid: 400,
+  unauthorized: 401,
+  forbidden: 403,
+  not_found: 404,
+  conflict: 409,
+  limited: 429,
+  unavailable: 503,
+  internal: 500,
+};
+
+/** Codes whose status is not that of their kind. */
+const STATUS_OF_CODE: Partial<Record<ErrorCode, number>> = {
+  idempotency_mismatch: 422,
+  forbidden_url: 422,
+  invalid_recipient: 422,
+  invalid_content: 422,
+  invalid_template: 422,
+  invalid_data: 422,
+  unknown_channel: 422,
+};
+
+const DOCUMENTATION = '/docs/errors#';
+/** More faults than this in one request help nobody. */
+const MAX_ERRORS = 20;
+
+export function statusOf(error: ServiceError): number {
+  return STATUS_OF_CODE[error.code] ?? STATUS_OF_KIND[error.kind];
+}
+
+export function problemOf(error: ServiceError, requestId: string, status = statusOf(error)): Problem {
+  const documentation = `${DOCUMENTATION}${error.code}`;
+  return {
+    type: documentation,
+    title: ERROR_CODES[error.code].title,
+    status,
+    code: error.code,
+    ...(error.detail === undefined ? {} : { detail: error.detail }),
+    ...(error.errors === undefined ? {} : { errors: error.errors.slice(0, MAX_ERRORS) }),
+    ...(error.hint === undefined ? {} : { hint: error.hint }),
+    request_id: requestId,
+    doc_url: documentation,
+  };
+}
+
+export function sendProblem(reply: FastifyReply, error: ServiceError, status?: number): void {
+  const problem = problemOf(error, reply.request.id, status);
+  if (error.kind === 'unauthorized') reply.header('www-authenticate', 'Bearer');
+  if (error.retryAfterMs !== undefined) {
+    reply.header('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
+  }
+  // Serialised here: a route's response schemas describe its success.
+  reply.code(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
+}
+
+/** Turns whatever a request ended in into a problem; what is not our own is logged and not shown. */
+export function errorHandler(log: Logger) {
+  return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
+    const { error: known, status } = translate(error);
+    if (known.kind === 'internal') log.error({ err: known.cause ?? error, requestId: request.id }, 'request failed');
+    else if (known.kind === 'unavailable') log.warn({ code: known.code, requestId: request.id }, 'request refused');
+    sendProblem(reply, known, status);
+  };
+}
+
+function translate(error: FastifyError | ServiceError): { error: ServiceError; status?: number } {
+  if (error instanceof ServiceError) return { error };
+  if (error.validation) return { error: validationError(error) };
+  const status = error.statusCode ?? 500;
+  if (status >= 400 && status < 500) return { error: clientError(error, status), status };
+  return { error: new ServiceError('internal', { cause: error }) };
+}
+
+function clientError(error: FastifyError, status: number): ServiceError {
+  if (status === 413) {
+    return new ServiceError('invalid_request', {
+      detail: 'The body is larger than this route takes.',
+      errors: [{ path: 'body', message: 'is too large' }],
+    });
+  }
+  if (status === 415) {
+    return new ServiceError('invalid_request', {
+      detail: 'The body must be application/json, without Content-Encoding.',
+      errors: [{ path: 'header.content-type', message: 'must be application/json' }],
+    });
+  }
+  return new ServiceError('invalid_request', { detail: error.message });
+}
+
+interface AjvError {
+  instancePath: string;
+  keyword: string;
+  message?: string;
+  params: Record<string, unknown>;
+}
+
+function validationError(error: FastifyError): ServiceError {
+  const part = partName(error.validationContext);
+  const faults = (error.validation ?? []) as unknown as AjvError[];
+  // Where no alternative of a union fits, the faults of each alternative only confuse.
+  const unions = faults.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath);
+  const shown = faults.filter(
+    ({ instancePath, keyword }) => keyword === 'anyOf' || !unions.some((union) => instancePath.startsWith(union)),
+  );
+  const errors = shown.map((fault) => fieldError(part, fault));
+  return new ServiceError('invalid_request', {
+    detail: errors.map(({ path, message }) => `${path} ${message}`).join('; ').slice(0, 1000),
+    errors,
+  });
+}
+
+function partName(context: string | undefined): string {
+  if (context === 'querystring') return 'query';
+  if (context === 'headers') return 'header';
+  return context === 'params' ? 'path' : 'body';
+}
+
+function fieldError(part: string, { instancePath, keyword, message, params }: AjvError): FieldError {
+  const base = instancePath.split('/').slice(1).map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
+  const path = [part, ...base];
+  switch (keyword) {
+    case 'required':
+      return { path: [...path, params['missingProperty']].join('.'), message: 'is required' };
+    case 'additionalProperties':
+      return { path: [...path, params['additionalProperty']].join('.'), message: 'is not a known property' };
+    case 'propertyNames':
+      return { path: [...path, params['propertyName']].join('.'), message: 'is not an acceptable name' };
+    case 'enum':
+      return { path: path.join('.'), message: `must be one of: ${(params['allowedValues'] as string[]).join(', ')}` };
+    case 'anyOf':
+      return { path: path.join('.'), message: 'does not have any of the allowed forms' };
+    default:
+      return { path: path.join('.'), message: message ?? 'is not valid' };
+  }
+}

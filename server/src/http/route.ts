@@ -1,0 +1,34 @@
+/** What every route of the API has in common. */
+import type { Scope } from '@tidings/contracts/common';
+import Type from 'typebox';
+
+const PROBLEM = { description: 'Problem details (RFC 9457)', content: { 'application/problem+json': { schema: Type.Ref('Problem') } } };
+
+/** Options of a route: who may call it and how it is documented. */
+export function described(
+  scope: Scope,
+  operation: {
+    id: string;
+    tag: string;
+    summary: string;
+    description?: string;
+    params?: Type.TSchema;
+    querystring?: Type.TSchema;
+    headers?: Type.TSchema;
+    body?: Type.TSchema;
+    response: Record<number, unknown>;
+  },
+) {
+  const { id, tag, response, ...rest } = operation;
+  return {
+    config: { scope },
+    schema: {
+      operationId: id,
+      tags: [tag],
+      security: [{ apiKey: [] }],
+      ...rest,
+      response: { ...response, '4xx': PROBLEM, '5xx': PROBLEM },
+    },
+  };
+}
+

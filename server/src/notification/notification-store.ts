@@ -1,0 +1,183 @@
+/**
+ * Port: notifications, their messages and the state of each.
+ *
+ * Written for its weakest engine: every method may be retried by the caller after `unavailable`,
+ * nothing spans two calls, and `search` may lag behind. A write that resolved is durable. A write
+ * that was refused with `store_unavailable` may have happened; repeating it with the same
+ * idempotency key, or with the same claim, does it at most once. Errors: only ServiceError.
+ */
+import type { MessageStatus } from '@tidings/contracts/common';
+import type { Ledger, MessageSummary } from '@tidings/contracts/notification';
+import type { Lane, NotificationBody, NotificationRecord } from './notification.ts';
+
+export interface NewNotification {
+  applicationId: number;
+  lane: Lane;
+  body: NotificationBody;
+  /** The body as JSON: made once, stored and queued as it is. */
+  text: string;
+  /** When a processor should have claimed it; after this time it is published again. ms since 1970. */
+  leaseUntil: number;
+  idempotency: IdempotencyKey | null;
+}
+
+export interface IdempotencyKey {
+  /** Scope and key, digested: base64url, at least 22 characters. */
+  keyDigest: string;
+  /** What the request asked for, digested. */
+  requestDigest: string;
+}
+
+export type AcceptResult =
+  | { kind: 'accepted'; id: number }
+  /** The key was used before for the same request: nothing was stored now. */
+  | { kind: 'replayed'; id: number }
+  /** The key was used before for another request. */
+  | { kind: 'mismatch' };
+
+/** What a lane carries: enough to claim and deliver a message without reading the store. */
+export interface QueueEntry {
+  messageId: number;
+  notificationId: number;
+  applicationId: number;
+  lane: Lane;
+  /** The channel that is tried next, or `auto`; entries of one channel wait together. */
+  channel: string;
+  claim: number;
+  attempt: number;
+  attemptsBefore: number;
+  step: number;
+  /** Where delivery resolved the route; null is the body's. */
+  route: string[] | null;
+  /** NotificationBody as JSON. */
+  body: string;
+  /** Somebody waits for the outcome and wants a hint. */
+  watched: boolean;
+}
+
+export interface Claim {
+  messageId: number;
+  /** The fence the claimer has seen. */
+  claim: number;
+  /** Whoever has not completed by then has lost the claim. ms since 1970. */
+  until: number;
+}
+
+/** The end of an attempt, or of a message. Fenced by the claim. */
+export interface Completion {
+  messageId: number;
+  /** The fence of the claim, that is the claimed entry's plus one. */
+  claim: number;
+  /** `accepted` with `nextAt` means: try again then. */
+  status: MessageStatus;
+  nextAt: number | null;
+  attempt: number;
+  attemptsBefore: number;
+  step: number;
+  route: string[] | null;
+  channel: string | null;
+  provider: string | null;
+  providerMessageId: string | null;
+  reason: string | null;
+  at: number;
+}
+
+export interface SearchFilter {
+  /** null is every application (operators only). */
+  applicationId: number | null;
+  from?: number;
+  to?: number;
+  lane?: Lane;
+  userId?: string;
+  group?: string;
+  channel?: string;
+  status?: MessageStatus;
+  template?: string;
+  category?: string;
+  batch?: string;
+  limit: number;
+  /** Only messages with ids below it; newest first. */
+  before: number | null;
+}
+
+/** `application` is filled in by the service, which knows the names. */
+export type FoundMessage = Omit<MessageSummary, 'application'> & { applicationId: number; key: number };
+
+export interface RedriveSelection {
+  applicationId: number | null;
+  messageIds?: number[];
+  channel?: string;
+  from?: number;
+  to?: number;
+}
+
+export interface NotificationStore {
+  /**
+   * Stores a notification and its messages, with the idempotency key in the same transaction.
+   * Its id and those of its messages are consecutive: message i of the body has id + 1 + i.
+   */
+  accept(notification: NewNotification): Promise<AcceptResult>;
+
+  /**
+   * Compare-and-set to `sending`, counting an attempt. One answer per claim, in order: false when
+   * somebody else has it, or it ended, or it was edited meanwhile.
+   */
+  claim(claims: readonly Claim[]): Promise<boolean[]>;
+
+  /** Moves the end of claims that are still held. One answer per claim, in order. */
+  extend(claims: readonly Claim[]): Promise<boolean[]>;
+
+  /** Stores outcomes. One answer per completion, in order: false when the claim was lost, and nothing was stored. */
+  complete(completions: readonly Completion[]): Promise<boolean[]>;
+
+  /**
+   * Messages of a lane whose `nextAt` has passed, oldest first. Each is set to `accepted` (a claim
+   * that ran out stays claimed until the next one) and its `nextAt` to `leaseUntil`, so that nobody
+   * else takes it meanwhile. With `early` it takes, instead, messages that are `accepted` and lie in
+   * a queue as far as the store knows: for a queue that knows it has lost some.
+   */
+  takeDue(
+    lane: Lane,
+    now: number,
+    options: { leaseUntil: number; limit: number; early: boolean },
+  ): Promise<QueueEntry[]>;
+
+  /**
+   * Ends every claim at once. Only for a start at which every process that could hold one is known
+   * to be gone. Resolves with their number.
+   */
+  releaseClaims(): Promise<number>;
+
+  /** undefined when the application has no such notification. null asks for any application. */
+  get(applicationId: number | null, id: number): Promise<NotificationRecord | undefined>;
+
+  /** The notification of a message. */
+  getByMessage(applicationId: number | null, messageId: number): Promise<NotificationRecord | undefined>;
+
+  /** Replaces the body while every message is still `scheduled`; false when one is not. Atomic. */
+  edit(id: number, body: NotificationBody, lane: Lane, nextAt: number): Promise<boolean>;
+
+  /** Cancels the messages that are not claimed and have not ended; their ids. */
+  cancel(id: number, at: number): Promise<number[]>;
+
+  /** Removes a notification, its messages and events when all of them have ended; false otherwise. Atomic. */
+  delete(id: number): Promise<boolean>;
+
+  /**
+   * Gives failed messages (`failed` only) new attempts, the i-th at `startAt + i × intervalMs`.
+   * Resolves with how many were taken of at most `limit`.
+   */
+  redrive(
+    selection: RedriveSelection,
+    schedule: { startAt: number; intervalMs: number; limit: number },
+  ): Promise<number>;
+
+  /** Newest first. May lag behind writes by the engine's stated staleness. */
+  search(filter: SearchFilter): Promise<FoundMessage[]>;
+
+  /** Counts messages by what became of them. Exact: one consistent view. */
+  ledger(applicationId: number | null): Promise<Ledger>;
+
+  /** Messages that have not ended, per lane, and the age of the oldest due one in ms. */
+  backlog(now: number): Promise<{ lane: Lane; pending: number; oldestDueMs: number }[]>;
+}
