@@ -1,0 +1,63 @@
+// The tasks behind the npm scripts: node scripts/run.mjs <task> [arguments...]
+import { join } from 'node:path';
+import { pathToFileURL } from 'node:url';
+import { launch, root } from './launch.mjs';
+
+const testFiles = [
+  'server/src/**/*.test.ts',
+  'server/test/e2e/**/*.test.ts',
+  'contracts/src/**/*.test.ts',
+  'scripts/**/*.test.mjs',
+];
+
+// Each task: does it need the development dependencies, and which command lines of Node is it?
+const tasks = {
+  start: { dev: false, commands: (args) => [['server/src/main.ts', 'start', ...args]] },
+  test: { dev: true, commands: (args) => [testCommand(args, testFiles, { concurrency: 2 })] },
+  // Fault tests kill processes, fill disks and slow down system calls: never two at a time.
+  'test:faults': {
+    dev: true,
+    commands: (args) => [
+      testCommand(args, ['server/test/faults/**/*.test.ts'], { concurrency: 1 }),
+    ],
+  },
+  bench: { dev: true, commands: (args) => [['server/bench/run.ts', ...args]] },
+  lint: {
+    dev: true,
+    commands: (args) => [
+      ['node_modules/@biomejs/biome/bin/biome', 'ci', '--error-on-warnings', ...args],
+      ['scripts/check-imports.mjs'],
+      ['scripts/check-lockfile.mjs'],
+    ],
+  },
+  types: {
+    dev: true,
+    commands: (args) => [['node_modules/typescript/bin/tsc', '--noEmit', ...args]],
+  },
+};
+
+/** Arguments that are not options name the files to run instead of all. */
+function testCommand(args, allFiles, { concurrency }) {
+  const options = args.filter((arg) => arg.startsWith('-'));
+  const files = args.filter((arg) => !arg.startsWith('-'));
+  const reporter = pathToFileURL(join(root, 'scripts', 'reporter.mjs')).href;
+  return [
+    '--test',
+    `--test-concurrency=${concurrency}`,
+    `--test-reporter=${reporter}`,
+    '--test-reporter-destination=stdout',
+    ...options,
+    ...(files.length > 0 ? files : allFiles),
+  ];
+}
+
+const [name, ...args] = process.argv.slice(2);
+const task = Object.hasOwn(tasks, name ?? '') ? tasks[name] : undefined;
+if (task) {
+  await launch(task.commands(args), { dev: task.dev, cwd: root });
+} else {
+  process.stderr.write(
+    `tidings: usage: node scripts/run.mjs <${Object.keys(tasks).join('|')}> [arguments...]\n`,
+  );
+  process.exitCode = 2;
+}
