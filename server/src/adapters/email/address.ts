@@ -37,7 +37,11 @@ const PLAIN_DOMAIN = new RegExp(`^${DOMAIN}$`);
 // Checked before domainToASCII sees the text: that function parses a URL host, so it drops what
 // follows a `/` and decodes `%41`.
 const INTERNATIONAL_DOMAIN = /^[\p{L}\p{M}\p{N}.-]+$/u;
+const HYPHEN_AT_LABEL_EDGE = /(?:^|\.)-|-(?:\.|$)/;
 const NOT_ASCII = /[^\u0000-\u007f]/;
+// Starts an encoded word (RFC 2047). Some servers decode it even in an address and find another one
+// in it (PortSwigger, "Splitting the email atom", 2024).
+const ENCODED_WORD = '=?';
 const INVISIBLE = /[\s\p{Cc}\p{Cf}\p{Z}]/u;
 
 /**
@@ -47,9 +51,14 @@ const INVISIBLE = /[\s\p{Cc}\p{Cf}\p{Z}]/u;
  */
 export function parseEmailAddress(text: string): ParsedAddress<EmailAddress> {
   if (text.length > ADDRESS_LIMIT) return refuse(`is longer than ${ADDRESS_LIMIT} characters`);
+  if (text.includes(ENCODED_WORD)) return refuse('contains an encoded word');
   if (PLAIN_ADDRESS.test(text)) {
     const at = text.indexOf('@');
-    return accept(text.slice(0, at), text.slice(at + 1).toLowerCase());
+    const domain = text.slice(at + 1).toLowerCase();
+    if (domain.includes('xn--') && !isReadable(domain)) {
+      return refuse('has a domain whose xn-- form stands for nothing');
+    }
+    return accept(text.slice(0, at), domain);
   }
   const at = text.indexOf('@');
   const localPart = text.slice(0, Math.max(at, 0));
@@ -67,9 +76,6 @@ function accept(localPart: string, domain: string): ParsedAddress<EmailAddress> 
   }
   const address = `${localPart}@${domain}`;
   if (address.length > ADDRESS_LIMIT) return refuse(`is longer than ${ADDRESS_LIMIT} characters`);
-  if (domain.includes('xn--') && !isReadable(domain)) {
-    return refuse('has a domain whose xn-- form stands for nothing');
-  }
   return { ok: true, address: { address, localPart, domain }, normalized: address };
 }
 
@@ -79,7 +85,7 @@ function refuse(fault: string): ParsedAddress<EmailAddress> {
 
 /** The ASCII form, if it reads back as what was written: nothing was mapped to a look-alike or left out. */
 function toAsciiDomain(domain: string): string | undefined {
-  if (!INTERNATIONAL_DOMAIN.test(domain)) return undefined;
+  if (!INTERNATIONAL_DOMAIN.test(domain) || HYPHEN_AT_LABEL_EDGE.test(domain)) return undefined;
   const written = domain.normalize('NFC').toLowerCase();
   const ascii = domainToASCII(written);
   return PLAIN_DOMAIN.test(ascii) && domainToUnicode(ascii) === written ? ascii : undefined;
