@@ -11,16 +11,16 @@ const tailLength = 16_384;
 /**
  * Resolves when the child has ended, with
  *   exitCode     its code, or 128 + signal number when a signal ended it
- *   interrupted  true when the launcher was asked to stop meanwhile
+ *   interrupted  the signal that asked the launcher to stop meanwhile, if one did
  *   error        set instead of an exit code when the child could not be started
  *   tail         the last part of its output, with `toStderr` only
+ *
  * `toStderr` sends all output to stderr (stdin is closed); otherwise the child shares our stdio.
+ * `killAfterMs` ends a child that is still there so long after a signal; without it, the child
+ * takes the time it needs. `onStart` is called with its process id.
  */
-export function runChild(
-  file,
-  args,
-  { cwd, env = process.env, shell = false, toStderr = false } = {},
-) {
+export function runChild(file, args, options = {}) {
+  const { cwd, env = process.env, shell = false, toStderr = false, killAfterMs } = options;
   return new Promise((resolve) => {
     const child = spawn(file, args, {
       cwd,
@@ -37,41 +37,48 @@ export function runChild(
         });
       }
     }
-    const signals = forwardSignals(child);
-    child.once('error', (error) => {
-      if (child.pid !== undefined) return; // a failed kill; the child itself still runs
+    const signals = forwardSignals(child, { killAfterMs });
+    const end = (result) => {
       signals.stop();
-      resolve({ error, interrupted: signals.seen(), tail });
+      resolve({ ...result, interrupted: signals.first(), tail });
+    };
+    child.once('spawn', () => options.onStart?.(child.pid));
+    child.once('error', (error) => {
+      // With a process id it is a signal that failed; the child itself still runs.
+      if (child.pid === undefined) end({ error });
     });
     // `close` comes after the last output, `exit` may come before it.
-    child.once('close', (code, signal) => {
-      signals.stop();
-      resolve({
-        exitCode: code ?? 128 + constants.signals[signal],
-        interrupted: signals.seen(),
-        tail,
-      });
-    });
+    child.once('close', (code, signal) => end({ exitCode: code ?? exitCodeOf(signal) }));
   });
 }
 
+/** What a shell answers for a program that a signal ended. */
+export function exitCodeOf(signal) {
+  return 128 + constants.signals[signal];
+}
+
 /** Passes each kind of signal on once: npm and the shell above us repeat them. */
-function forwardSignals(child) {
-  const passed = new Set();
+function forwardSignals(child, { killAfterMs }) {
+  const passed = [];
+  let killing;
   const pass = (signal) => {
-    if (passed.has(signal)) return;
-    passed.add(signal);
+    if (passed.includes(signal)) return;
+    passed.push(signal);
     if (!reachesChildByItself(signal)) child.kill(signal);
+    if (killAfterMs !== undefined) {
+      killing ??= setTimeout(() => child.kill('SIGKILL'), killAfterMs);
+    }
   };
   for (const signal of forwarded) process.on(signal, pass);
   const watch = watchShellOfNpm(() => {
     // After a Ctrl-C the shell has ended of the same signal that the child is working on.
-    if (passed.size === 0) pass('SIGTERM');
+    if (passed.length === 0) pass('SIGTERM');
   });
   return {
-    seen: () => passed.size > 0,
+    first: () => passed[0],
     stop: () => {
       clearInterval(watch);
+      clearTimeout(killing);
       for (const signal of forwarded) process.off(signal, pass);
     },
   };

@@ -8,7 +8,7 @@ const src = 'server/src';
 const contracts = 'contracts/src/**';
 
 /** Files at the root of the server that every room may use; they import no room. */
-const base = [contracts, `${src}/{errors,clock,id,failpoint,lifecycle}.ts`];
+const base = [contracts, `${src}/{errors,clock,id,failpoint,lifecycle,secret-box}.ts`];
 
 /** Tests, benchmarks and conformance suites: free to import, never imported by the program. */
 export const testFiles = [
@@ -19,19 +19,21 @@ export const testFiles = [
   'server/bench/**',
 ];
 
-/** The one file (rarely more) through which other rooms use a room; its record comes on top. */
+/** The one file (rarely more) through which other rooms use a room; record and ports come on top. */
 const publicFiles = {
-  application: ['service.ts'],
+  // The store is all there is to an application: keys, quotas, who calls.
+  application: ['application-store.ts', 'service.ts'],
   template: ['service.ts'],
-  user: ['service.ts'],
+  // Beside the service, pure rules that a delivery asks: may it go out, and over which channels.
+  user: ['service.ts', 'preference.ts', 'route.ts'],
   dispatch: ['dispatcher.ts'],
-  notification: ['service.ts'],
+  notification: ['service.ts', 'view.ts'],
   outbound: ['processor.ts'],
   receipt: ['service.ts'],
   analytics: ['tracker.ts'],
   queue: ['queue.ts'],
-  cache: ['cache.ts'],
-  adapters: ['adapter.ts', 'provider.ts', 'catalog.ts'],
+  cache: ['cache.ts', 'hints.ts'],
+  adapters: ['adapter.ts', 'provider.ts', 'catalog.ts', 'account.ts', 'capture.ts'],
 };
 
 /**
@@ -47,7 +49,7 @@ export const ports = [
   `${src}/{application,template,user,dispatch,notification,outbound,receipt,analytics}/*-store.ts`,
   `${src}/adapters/*/*-store.ts`,
   `${src}/queue/queue.ts`,
-  `${src}/cache/cache.ts`,
+  `${src}/cache/{cache,hints}.ts`,
   `${src}/adapters/{adapter,provider}.ts`,
 ];
 
@@ -58,10 +60,10 @@ const notificationPort = [
 
 const publicOf = (...rooms) =>
   rooms.flatMap((room) =>
-    [...publicFiles[room], `${room}.ts`].map((file) => `${src}/${room}/${file}`),
+    [...publicFiles[room], `${room}.ts`, '*-store.ts'].map((file) => `${src}/${room}/${file}`),
   );
 
-/** A domain room: its own files, and of other rooms the public file or a port that is named. */
+/** A domain room: its own files, the rooms it is told, and single ports of others. */
 const domain = (room, otherRooms, namedPorts = []) => ({
   from: `${src}/${room}/**`,
   may: [...base, `${src}/${room}/**`, ...publicOf(...otherRooms), ...namedPorts],
@@ -112,7 +114,12 @@ export const rules = [
   domain('user', ['cache']),
   domain('analytics', ['cache']),
   domain('dispatch', ['queue'], notificationPort),
-  domain('notification', ['application', 'user', 'template', 'dispatch', 'cache']),
+  // Validation asks the channel for the shape of its content, the timeline is read from the events.
+  domain(
+    'notification',
+    ['application', 'user', 'template', 'dispatch', 'cache'],
+    [`${src}/adapters/adapter.ts`, `${src}/analytics/event-store.ts`],
+  ),
   domain(
     'outbound',
     ['template', 'user', 'analytics', 'adapters', 'queue', 'cache'],
@@ -155,10 +162,11 @@ export const rules = [
     instead:
       'A channel knows neither other channels nor its vendors; providers are found by the catalogue.',
   },
-  // The catalogue finds adapters and providers by scanning; it names none.
+  // The catalogue finds adapters and providers by scanning; it names none. Accounts are read from
+  // the configuration, so that providers need not know it.
   {
     from: `${src}/adapters/*.ts`,
-    may: [...base, `${src}/adapters/*.ts`, `${src}/adapters/*/*-store.ts`],
+    may: [...base, `${src}/config.ts`, `${src}/adapters/*.ts`, `${src}/adapters/*/*-store.ts`],
     instead: 'Nothing in adapters/ names a channel or provider: the catalogue scans for them.',
   },
 
@@ -167,6 +175,7 @@ export const rules = [
     from: `${src}/http/**`,
     may: [
       ...base,
+      `${src}/metrics.ts`,
       `${src}/http/**`,
       ...publicOf(
         'application',
@@ -191,18 +200,18 @@ export const rules = [
   // The frame.
   {
     from: `${src}/thread/**`,
-    may: [...base, ...ports, `${src}/config.ts`, `${src}/assemble.ts`, `${src}/thread/**`],
+    may: [...base, ...ports, `${src}/{config,metrics,assemble}.ts`, `${src}/thread/**`],
     instead: 'A thread is assembled by assemble.ts; between threads only ports are spoken.',
   },
   {
-    from: `${src}/{errors,clock,id,failpoint,lifecycle}.ts`,
+    from: `${src}/{errors,clock,id,failpoint,lifecycle,secret-box}.ts`,
     may: base,
     instead: 'The base files are below every room.',
   },
   {
-    from: `${src}/config.ts`,
+    from: `${src}/{config,metrics}.ts`,
     may: base,
-    instead: 'The settings are plain data; a room gets its part from assemble.ts.',
+    instead: 'Settings and metrics are plain data; a room gets its part from assemble.ts.',
   },
   {
     from: `${src}/assemble.ts`,
@@ -256,7 +265,7 @@ export const packageHomes = [
   },
   {
     packages: ['fastify', '@fastify/*', '@scalar/*'],
-    may: [`${src}/http/**`],
+    may: [`${src}/http/**`, `${src}/assemble.ts`],
     instead: 'Only http knows that the API is served by Fastify.',
   },
   {

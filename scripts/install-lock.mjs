@@ -2,7 +2,7 @@
 // node_modules itself, so the lock cannot live inside it).
 //
 // The owner touches the file while it works. A waiter takes the lock over when the owner is gone:
-// at once when its process no longer exists on this machine, otherwise when the file has stayed
+// at once when its processes no longer exist on this machine, otherwise when the file has stayed
 // untouched for `staleMs` of the waiter's own waiting. Waiting is counted by the waiter, never read
 // from two clocks, so a suspended laptop or a skewed clock does not make a live owner look dead.
 
@@ -32,13 +32,16 @@ const giveUpMs = 30 * 60_000;
 /**
  * Runs `work` while holding the lock, then releases it. `onWait` is called once when another
  * process holds it. Resolves with what `work` resolved with.
+ *
+ * `work` is given a function to name the process it works through: should we be killed, that one
+ * may work on, and the lock stays taken until it has ended too.
  */
 export async function withInstallLock(file, work, { onWait = () => {}, ...timing } = {}) {
-  const release = await acquire(file, { onWait, ...timing });
+  const lock = await acquire(file, { onWait, ...timing });
   try {
-    return await work();
+    return await work(lock.nameWorker);
   } finally {
-    release();
+    lock.release();
   }
 }
 
@@ -118,13 +121,18 @@ function takeOver(file, deadOwner, mine) {
   if (!createLock(claim, mine)) return false;
   try {
     if (readLock(file)?.owner.nonce !== deadOwner.nonce) return false;
-    const next = `${file}.${mine.nonce}`;
-    writeFileSync(next, JSON.stringify(mine));
-    renameSync(next, file);
+    replaceLock(file, mine);
     return true;
   } finally {
     unlinkSync(claim);
   }
+}
+
+/** In one step, so that no reader sees half a name. */
+function replaceLock(file, owner) {
+  const next = `${file}.${owner.nonce}`;
+  writeFileSync(next, JSON.stringify(owner));
+  renameSync(next, file);
 }
 
 function holdLock(file, mine) {
@@ -136,17 +144,27 @@ function holdLock(file, mine) {
     }
   }, touchMs);
   timer.unref();
-  return () => {
-    clearInterval(timer);
-    // Only our own lock: whoever took it over believed us dead and is working now.
-    if (readLock(file)?.owner.nonce === mine.nonce) unlinkSync(file);
+  // Only our own lock: whoever took it over believed us dead and is working now.
+  const isOurs = () => readLock(file)?.owner.nonce === mine.nonce;
+  return {
+    nameWorker: (pid) => {
+      if (isOurs()) replaceLock(file, { ...mine, worker: pid });
+    },
+    release: () => {
+      clearInterval(timer);
+      if (isOurs()) unlinkSync(file);
+    },
   };
 }
 
 function isGone(owner) {
   if (owner.host !== thisHost() || !Number.isInteger(owner.pid)) return false;
+  return [owner.pid, owner.worker].every((pid) => !Number.isInteger(pid) || hasEnded(pid));
+}
+
+function hasEnded(pid) {
   try {
-    process.kill(owner.pid, 0);
+    process.kill(pid, 0);
     return false;
   } catch (error) {
     return error.code === 'ESRCH';

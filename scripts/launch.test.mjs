@@ -11,6 +11,7 @@ import { delimiter, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { withInstallLock } from './install-lock.mjs';
 import { pickNode } from './launch.mjs';
+import { LaunchError } from './launch-error.mjs';
 import {
   explainNpmFailure,
   explainWriteFailure,
@@ -249,6 +250,28 @@ describe('the installation lock', () => {
     assert.equal(existsSync(file), false);
   });
 
+  test('is kept while the process its owner worked through lives', async () => {
+    await using folder = await temporaryFolder();
+    const file = join(folder.path, 'lock');
+    let owner;
+    await withInstallLock(file, async (nameWorker) => {
+      nameWorker(process.pid);
+      owner = JSON.parse(await readFile(file, 'utf8'));
+    });
+    assert.equal(owner.worker, process.pid);
+
+    const child = spawn(process.execPath, ['--eval', '']);
+    await once(child, 'exit');
+    const timing = { pollMs: 5, staleMs: 60_000, giveUpMs: 50 };
+    await writeFile(file, JSON.stringify({ ...owner, pid: child.pid }));
+    await assert.rejects(
+      withInstallLock(file, () => assert.fail('taken'), timing),
+      LaunchError,
+    );
+    await writeFile(file, JSON.stringify({ ...owner, pid: child.pid, worker: child.pid }));
+    assert.equal(await withInstallLock(file, () => 'done', timing), 'done');
+  });
+
   test('is taken over when its owner stays silent, whoever it is', async () => {
     await using folder = await temporaryFolder();
     const owners = { elsewhere: '{"pid":1,"host":"elsewhere","nonce":"n"}', unnamed: '' };
@@ -323,6 +346,12 @@ describe('a fresh checkout', () => {
       console.error('npm error code ' + process.env.STAND_IN_FAILS);
       process.exit(1);
     }
+    if (process.env.STAND_IN_HANGS) {
+      // As npm does while it unpacks, it takes no notice of a signal.
+      process.on('SIGTERM', () => {});
+      console.error('hanging');
+      await new Promise((resolve) => setTimeout(resolve, 60_000));
+    }
     await new Promise((resolve) => setTimeout(resolve, 300));
     rmSync('node_modules', { recursive: true, force: true });
     mkdirSync('node_modules');
@@ -331,14 +360,13 @@ describe('a fresh checkout', () => {
     delete packages['node_modules/node-elsewhere'];
     writeFileSync('node_modules/.package-lock.json', JSON.stringify({ packages }));`;
 
+  // Says that it runs only when it is ready for a signal.
   const program = `
+    const task = process.argv[2];
+    if (task === 'serve') process.on('SIGTERM', () => process.exit(0));
+    if (task === 'serve' || task === 'hang') setInterval(() => {}, 1_000);
     console.log(JSON.stringify({ args: process.argv.slice(2), cwd: process.cwd() }));
-    if (process.argv[2] === 'fail') process.exit(7);
-    if (process.argv[2] === 'serve') {
-      process.on('SIGTERM', () => process.exit(0));
-      setInterval(() => {}, 1_000);
-    }
-    if (process.argv[2] === 'hang') setInterval(() => {}, 1_000);`;
+    if (task === 'fail') process.exit(7);`;
 
   async function freshCheckout() {
     const folder = await temporaryFolder();
@@ -415,6 +443,23 @@ describe('a fresh checkout', () => {
     assert.equal(failed.code, 1);
     assert.match(failed.stderr, /tidings: the npm registry could not be reached/);
     assert.equal(failed.stdout, '');
+    assert.equal((await tidings(folder.path, [])).code, 0);
+  });
+
+  test('is left to the next start when the installation is interrupted', async () => {
+    await using folder = await freshCheckout();
+    const launcher = join(folder.path, 'scripts', 'tidings.mjs');
+    const child = spawn(process.execPath, [launcher], {
+      env: environment(folder.path, { STAND_IN_HANGS: 'yes' }),
+    });
+    let said = '';
+    child.stderr.on('data', (chunk) => {
+      if (!said.includes('hanging') && `${said}${chunk}`.includes('hanging')) child.kill('SIGTERM');
+      said += chunk;
+    });
+    const [code] = await once(child, 'close');
+    assert.equal(code, 143);
+    assert.match(said, /was interrupted; the next start begins it anew/);
     assert.equal((await tidings(folder.path, [])).code, 0);
   });
 

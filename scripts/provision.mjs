@@ -8,7 +8,7 @@
 import { createHash } from 'node:crypto';
 import { accessSync, constants, existsSync, readFileSync, statSync, writeFileSync } from 'node:fs';
 import { basename, dirname, join, sep } from 'node:path';
-import { runChild } from './child.mjs';
+import { exitCodeOf, runChild } from './child.mjs';
 import { withInstallLock } from './install-lock.mjs';
 import { LaunchError } from './launch-error.mjs';
 
@@ -25,10 +25,10 @@ export async function provision(root, { dev }) {
     accessSync(root, constants.W_OK);
     await withInstallLock(
       join(root, '.tidings-install.lock'),
-      async () => {
+      async (nameWorker) => {
         // Whoever held the lock before us may have done the work.
         if (isInStep(root, { dev })) return;
-        await install(root, { dev });
+        await install(root, { dev, nameWorker });
       },
       {
         onWait: ({ pid }) =>
@@ -100,7 +100,7 @@ function writeStamp(root, stamp) {
   }
 }
 
-async function install(root, { dev }) {
+async function install(root, { dev, nameWorker }) {
   if (
     process.platform === 'win32' &&
     process.execPath.startsWith(join(root, 'node_modules') + sep)
@@ -129,6 +129,9 @@ async function install(root, { dev }) {
     cwd: root,
     shell: npm.shell,
     toStderr: true,
+    onStart: nameWorker,
+    // It may be deep in unpacking; what is half done is done anew by the next start.
+    killAfterMs: 3_000,
   });
   clearInterval(stillWorking);
   if (result.error?.code === 'ENOENT') {
@@ -139,7 +142,7 @@ async function install(root, { dev }) {
   if (result.error) throw result.error;
   if (result.interrupted) {
     const message = 'the installation was interrupted; the next start begins it anew.';
-    throw new LaunchError(message, result.exitCode || 1);
+    throw new LaunchError(message, exitCodeOf(result.interrupted));
   }
   if (result.exitCode !== 0) throw new LaunchError(explainNpmFailure(result.tail, root));
   if (!isInStep(root, { dev })) {

@@ -10,6 +10,9 @@ const testFiles = [
   'scripts/**/*.test.mjs',
 ];
 
+// `biome ci` colours its output also where nobody sees colours.
+const plain = process.stdout.isTTY && !process.env.NO_COLOR ? [] : ['--colors=off'];
+
 // Each task: does it need the development dependencies, and which command lines of Node is it?
 const tasks = {
   start: { dev: false, commands: (args) => [['server/src/main.ts', 'start', ...args]] },
@@ -25,7 +28,7 @@ const tasks = {
   lint: {
     dev: true,
     commands: (args) => [
-      ['node_modules/@biomejs/biome/bin/biome', 'ci', '--error-on-warnings', ...args],
+      ['node_modules/@biomejs/biome/bin/biome', 'ci', '--error-on-warnings', ...plain, ...args],
       ['scripts/check-imports.mjs'],
       ['scripts/check-lockfile.mjs'],
     ],
