@@ -1,6 +1,6 @@
 /** Calling systems and their API keys. The application is the unit of isolation. */
 import Type from 'typebox';
-import { closed, KEY_KINDS, Key, Page, SCOPES, Timestamp } from './common.ts';
+import { closed, KEY_KINDS, Key, Page, PageQuery, SCOPES, Timestamp } from './common.ts';
 
 export const CreateApplication = Type.Object(
   { key: Key, name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })) },
@@ -19,7 +19,10 @@ export const CreateApiKey = Type.Object(
   {
     name: Type.Optional(Type.String({ minLength: 1, maxLength: 100 })),
     kind: Type.Optional(
-      Type.Enum([...KEY_KINDS], { default: 'live', description: 'Messages of a test key are captured, never sent.' }),
+      Type.Enum([...KEY_KINDS], {
+        default: 'live',
+        description: 'Messages of a test key are captured, never sent.',
+      }),
     ),
     scopes: Type.Optional(
       Type.Array(Type.Enum([...SCOPES]), {
@@ -29,14 +32,22 @@ export const CreateApiKey = Type.Object(
       }),
     ),
     expiresAt: Type.Optional(Timestamp),
-    application: Type.Optional({ ...Key, description: 'Another application; needs the admin scope.' }),
+    application: Type.Optional({
+      ...Key,
+      description: 'Another application; needs the admin scope.',
+    }),
   },
   { ...closed, $id: 'CreateApiKey' },
 );
 export type CreateApiKey = Type.Static<typeof CreateApiKey>;
 
+export const ApiKeyId = Type.String({
+  pattern: '^key_[0-9a-hjkmnp-tv-z]{11}$',
+  examples: ['key_00h4p8s3t6v'],
+});
+
 const fields = {
-  id: Type.String({ examples: ['key_00h4p8s3t6v'] }),
+  id: ApiKeyId,
   application: Type.String(),
   name: Type.String(),
   kind: Type.Enum([...KEY_KINDS]),
@@ -57,9 +68,16 @@ export type CreatedApiKey = Type.Static<typeof CreatedApiKey>;
 export const ApiKeyPage = Page(Type.Ref('ApiKey'));
 
 export const CreateSession = Type.Object(
-  { token: Type.String({ minLength: 20, maxLength: 200, description: 'From the one-time admin link.' }) },
+  {
+    token: Type.String({
+      minLength: 20,
+      maxLength: 200,
+      description: 'From the one-time admin link.',
+    }),
+  },
   { ...closed, $id: 'CreateSession' },
 );
+export type CreateSession = Type.Static<typeof CreateSession>;
 export const Session = Type.Object(
   {
     key: Type.String({ description: 'A bearer key with the admin scope, valid for this session.' }),
@@ -68,3 +86,30 @@ export const Session = Type.Object(
   },
   { $id: 'Session' },
 );
+export type Session = Type.Static<typeof Session>;
+
+export const Whoami = Type.Object(
+  {
+    application: Type.String(),
+    id: ApiKeyId,
+    name: Type.String(),
+    prefix: fields.prefix,
+    kind: fields.kind,
+    scopes: fields.scopes,
+    expiresAt: fields.expiresAt,
+  },
+  { $id: 'Whoami', description: 'The key this request was made with.' },
+);
+export type Whoami = Type.Static<typeof Whoami>;
+
+const named = Type.Optional({
+  ...Key,
+  description: 'Another application; needs the admin scope.',
+});
+export const ListApplicationsQuery = Type.Object(PageQuery, closed);
+export type ListApplicationsQuery = Type.Static<typeof ListApplicationsQuery>;
+export const ListApiKeysQuery = Type.Object({ ...PageQuery, application: named }, closed);
+export type ListApiKeysQuery = Type.Static<typeof ListApiKeysQuery>;
+export const ApiKeyParams = Type.Object({ keyId: Type.String({ maxLength: 100 }) });
+export const RevokeApiKeyQuery = Type.Object({ application: named }, closed);
+export type RevokeApiKeyQuery = Type.Static<typeof RevokeApiKeyQuery>;

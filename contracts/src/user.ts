@@ -1,6 +1,17 @@
 /** Users of an application: who can be reached, where, and what they agreed to. */
 import Type from 'typebox';
-import { ChannelName, closed, Key, Locale, Page, Timestamp, UserId } from './common.ts';
+import {
+  CHANNEL_PATTERN,
+  ChannelName,
+  closed,
+  KEY_PATTERN,
+  Key,
+  Locale,
+  Page,
+  PageQuery,
+  Timestamp,
+  UserId,
+} from './common.ts';
 
 export const Address = Type.Object(
   {
@@ -9,9 +20,20 @@ export const Address = Type.Object(
     label: Type.Optional(Type.String({ maxLength: 100 })),
     verified: Type.Optional(Type.Boolean({ default: false })),
   },
-  { ...closed, $id: 'Address', description: 'Where a user is reached; the first of a channel is used first.' },
+  {
+    ...closed,
+    $id: 'Address',
+    description: 'Where a user is reached; the first of a channel is used first.',
+  },
 );
 export type Address = Type.Static<typeof Address>;
+
+/** A name that does not fit the pattern is refused, not ignored: a misspelt opt-out must not pass. */
+const channelChoices = Type.Record(Type.String({ pattern: CHANNEL_PATTERN }), Type.Boolean(), {
+  ...closed,
+  maxProperties: 50,
+  description: 'Whether a channel may be used.',
+});
 
 /**
  * What a user agreed to. The most specific entry decides:
@@ -19,18 +41,15 @@ export type Address = Type.Static<typeof Address>;
  */
 export const Preferences = Type.Object(
   {
-    channels: Type.Optional(Type.Record(ChannelName, Type.Boolean(), { maxProperties: 50 })),
+    channels: Type.Optional(channelChoices),
     categories: Type.Optional(
       Type.Record(
-        Key,
+        Type.String({ pattern: KEY_PATTERN }),
         Type.Object(
-          {
-            enabled: Type.Optional(Type.Boolean()),
-            channels: Type.Optional(Type.Record(ChannelName, Type.Boolean(), { maxProperties: 50 })),
-          },
+          { enabled: Type.Optional(Type.Boolean()), channels: Type.Optional(channelChoices) },
           closed,
         ),
-        { maxProperties: 500 },
+        { ...closed, maxProperties: 500 },
       ),
     ),
     route: Type.Optional(
@@ -42,24 +61,60 @@ export const Preferences = Type.Object(
       }),
     ),
   },
-  { ...closed, $id: 'Preferences' },
+  {
+    ...closed,
+    $id: 'Preferences',
+    description:
+      'What a user agreed to. The most specific entry decides: category and channel, then category, then channel, then yes. Mandatory categories are always sent.',
+    examples: [{ channels: { sms: false }, categories: { marketing: { enabled: false } } }],
+  },
 );
 export type Preferences = Type.Static<typeof Preferences>;
+
+/** Not Type.Record: its pattern would let names with a line break through unchecked and leave them out of answers. */
+const attributes = Type.Object(
+  {},
+  {
+    additionalProperties: true,
+    propertyNames: { minLength: 1, maxLength: 100 },
+    maxProperties: 100,
+    description: 'Values of the caller for templates; at most 16 KiB as JSON.',
+  },
+);
 
 const profile = {
   name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
   locale: Type.Optional(Locale),
   timezone: Type.Optional(
-    Type.String({ maxLength: 64, description: 'IANA time zone.', examples: ['Asia/Shanghai'] }),
+    Type.String({
+      minLength: 1,
+      maxLength: 64,
+      description: 'IANA time zone.',
+      examples: ['Asia/Shanghai'],
+    }),
   ),
   addresses: Type.Optional(Type.Array(Type.Ref('Address'), { maxItems: 100 })),
   groups: Type.Optional(Type.Array(Key, { maxItems: 500, uniqueItems: true })),
-  attributes: Type.Optional(Type.Record(Type.String({ maxLength: 100 }), Type.Unknown(), { maxProperties: 100 })),
+  attributes: Type.Optional(attributes),
 };
 
 export const PutUser = Type.Object(
   { ...profile, preferences: Type.Optional(Type.Ref('Preferences')) },
-  { ...closed, $id: 'PutUser', description: 'The whole profile; what is left out is cleared.' },
+  {
+    ...closed,
+    $id: 'PutUser',
+    description:
+      'The whole profile: what is left out is cleared, except the preferences, which then stay as they are.',
+    examples: [
+      {
+        name: 'Ada',
+        locale: 'zh-CN',
+        timezone: 'Asia/Shanghai',
+        addresses: [{ channel: 'email', address: 'ada@example.com' }],
+        groups: ['staff'],
+      },
+    ],
+  },
 );
 export type PutUser = {
   name?: string;
@@ -79,7 +134,7 @@ export const User = Type.Object(
     timezone: Type.Union([Type.String(), Type.Null()]),
     addresses: Type.Array(Type.Ref('Address')),
     groups: Type.Array(Type.String()),
-    attributes: Type.Record(Type.String(), Type.Unknown()),
+    attributes: Type.Object({}, { additionalProperties: true }),
     preferences: Type.Ref('Preferences'),
     createdAt: Timestamp,
     updatedAt: Timestamp,
@@ -100,3 +155,17 @@ export type User = {
 };
 
 export const UserPage = Page(Type.Ref('User'));
+
+export const UserParams = Type.Object({ userId: UserId });
+
+/** A user id has up to 512 bytes of UTF-8, so its cursor is longer than others. */
+const USER_CURSOR_LIMIT = 700;
+export const ListUsersQuery = Type.Object(
+  {
+    ...PageQuery,
+    cursor: Type.Optional(Type.String({ maxLength: USER_CURSOR_LIMIT })),
+    group: Type.Optional({ ...Key, description: 'Only members of this group.' }),
+  },
+  closed,
+);
+export type ListUsersQuery = Type.Static<typeof ListUsersQuery>;

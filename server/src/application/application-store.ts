@@ -1,6 +1,7 @@
 /**
  * Port: applications and their API keys. Writes are durable when they resolve. Reads see writes of
  * the same process at once and those of others within 5 s, so that a revoked key stops within 5 s.
+ * Keys of applications are compared exactly: case and trailing spaces matter.
  */
 import type { ApiKey, Application } from '@tidings/contracts/application';
 import type { KeyKind, Scope } from '@tidings/contracts/common';
@@ -33,26 +34,41 @@ export interface NewApiKey {
 }
 
 export interface ApplicationStore {
-  /** @throws already_exists */
+  /** Of concurrent calls for one key exactly one creates. @throws already_exists */
   create(input: { key: string; name: string }): Promise<ApplicationRecord>;
   byKey(key: string): Promise<ApplicationRecord | undefined>;
   /** Cheap: for showing whose a message is. */
   byId(id: number): Promise<ApplicationRecord | undefined>;
+  /** Newest first, below `before`. */
   list(page: { limit: number; before: number | null }): Promise<ApplicationRecord[]>;
 
-  /** The secret that signs webhooks to endpoints that were given as a bare URL: `whsec_…`. */
+  /**
+   * The secret that signs webhooks to endpoints that were given as a bare URL: `whsec_…`, of its
+   * own for each application. @throws not_found
+   */
   webhookSecret(id: number): Promise<string>;
 
-  /** @throws already_exists when the digest is known */
+  /** @throws already_exists when the digest is known, not_found when the application is not */
   createKey(input: NewApiKey): Promise<ApiKey>;
-  /** The caller of a key that is neither revoked nor expired. Hot: called for each request. */
+  /**
+   * The caller of a key that is neither revoked nor expired. Hot: called for each request. Takes
+   * the same time however much of the digest is right. The same object may be handed out again.
+   */
   authenticate(digest: string): Caller | undefined;
-  listKeys(applicationId: number, page: { limit: number; before: number | null }): Promise<ApiKey[]>;
-  /** False when the application has no such key. Idempotent. */
+  /** The key with this digest, also when it is revoked or has expired. */
+  keyByDigest(digest: string): Promise<ApiKey | undefined>;
+  /** A key of the application, also a session, and also when it is revoked or has expired. */
+  keyById(applicationId: number, keyId: number): Promise<ApiKey | undefined>;
+  /** Without sessions; newest first, below `before`. */
+  listKeys(
+    applicationId: number,
+    page: { limit: number; before: number | null },
+  ): Promise<ApiKey[]>;
+  /** False when the application has no such key. Idempotent: the first time stands. */
   revokeKey(applicationId: number, keyId: number): Promise<boolean>;
 
   /** Remembers the digest of a one-time admin link. */
   createAdminLink(digest: string, expiresAt: number): Promise<void>;
-  /** True once for a link that is known and not expired. */
+  /** True once for a link that is known and not expired, also when calls are concurrent. */
   useAdminLink(digest: string): Promise<boolean>;
 }

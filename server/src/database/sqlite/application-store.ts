@@ -1,5 +1,5 @@
 /** Applications and API keys in the records file. */
-import { randomBytes, timingSafeEqual } from 'node:crypto';
+import { timingSafeEqual } from 'node:crypto';
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { ApiKey } from '@tidings/contracts/application';
 import type { KeyKind, Scope } from '@tidings/contracts/common';
@@ -10,7 +10,7 @@ import type {
   NewApiKey,
 } from '../../application/application-store.ts';
 import type { Clock } from '../../clock.ts';
-import { ServiceError } from '../../errors.ts';
+import { notFound, ServiceError } from '../../errors.ts';
 import { formatId, IdSequence } from '../../id.ts';
 import type { SecretBox } from '../../secret-box.ts';
 import { alone, type OperationSet } from './group-writer.ts';
@@ -18,6 +18,7 @@ import type { RecordCacheGroup } from './record-cache.ts';
 import type { WriteClient } from './write-client.ts';
 
 const LOOKUP_LENGTH = 16;
+const WEBHOOK_SECRET_BYTES = 32;
 
 type KeyRow = {
   id: number;
@@ -33,6 +34,27 @@ type KeyRow = {
   revoked_at: number | null;
 };
 
+/** What authentication needs of a key, ready to use. */
+interface Credential {
+  digest: Buffer;
+  revoked: boolean;
+  expiresAt: number;
+  caller: Caller;
+}
+
+type CreateKeyArgument = [
+  applicationId: number,
+  name: string,
+  kind: string,
+  scopes: string,
+  prefix: string,
+  lookup: string,
+  digest: string,
+  session: number,
+  createdAt: number,
+  expiresAt: number | null,
+];
+
 export class SqliteApplicationStore implements ApplicationStore {
   readonly #writer: WriteClient;
   readonly #cache: RecordCacheGroup;
@@ -40,10 +62,13 @@ export class SqliteApplicationStore implements ApplicationStore {
   readonly #box: SecretBox;
   readonly #list: StatementSync;
   readonly #listKeys: StatementSync;
-  readonly #secret: StatementSync;
+  readonly #keyById: StatementSync;
+  readonly #keyByDigest: StatementSync;
+  readonly #link: StatementSync;
   readonly #byKey: (key: string) => ApplicationRecord | undefined;
   readonly #byId: (id: number) => ApplicationRecord | undefined;
-  readonly #keysByLookup: (lookup: string) => KeyRow[];
+  readonly #secret: (id: number) => string;
+  readonly #credentials: (lookup: string) => Credential[];
 
   constructor(options: {
     database: DatabaseSync;
@@ -58,32 +83,45 @@ export class SqliteApplicationStore implements ApplicationStore {
     this.#clock = clock;
     this.#box = box;
     const columns = 'id, key, name, created_at';
+    const keys = `SELECT api_key.*, application.key AS application FROM api_key
+      JOIN application ON application.id = application_id`;
     const byKey = database.prepare(`SELECT ${columns} FROM application WHERE key = ?`);
     const byId = database.prepare(`SELECT ${columns} FROM application WHERE id = ?`);
-    const byLookup = database.prepare(
-      `SELECT api_key.*, application.key AS application FROM api_key
-       JOIN application ON application.id = application_id WHERE lookup = ?`,
-    );
+    const secret = database.prepare('SELECT webhook_secret FROM application WHERE id = ?');
+    const byLookup = database.prepare(`${keys} WHERE lookup = ?`);
     this.#list = database.prepare(
       `SELECT ${columns} FROM application WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2`,
     );
     this.#listKeys = database.prepare(
-      `SELECT api_key.*, application.key AS application FROM api_key
-       JOIN application ON application.id = application_id
-       WHERE application_id = ?1 AND session = 0 AND (?2 IS NULL OR api_key.id < ?2)
+      `${keys} WHERE application_id = ?1 AND session = 0 AND (?2 IS NULL OR api_key.id < ?2)
        ORDER BY api_key.id DESC LIMIT ?3`,
     );
-    this.#secret = database.prepare('SELECT webhook_secret FROM application WHERE id = ?');
+    this.#keyById = database.prepare(`${keys} WHERE application_id = ? AND api_key.id = ?`);
+    this.#keyByDigest = database.prepare(`${keys} WHERE digest = ?`);
+    this.#link = database.prepare('SELECT 1 FROM admin_link WHERE digest = ?');
     this.#byKey = cache.cached((key: string) => recordOf(byKey.get(key)));
     this.#byId = cache.cached((id: number) => recordOf(byId.get(id)));
-    this.#keysByLookup = cache.cached((lookup: string) => byLookup.all(lookup) as KeyRow[]);
+    this.#secret = cache.cached((id: number) => {
+      const row = secret.get(id) as { webhook_secret: string } | undefined;
+      if (!row) throw notFound('application');
+      return box.open(row.webhook_secret);
+    });
+    this.#credentials = cache.cached((lookup: string) =>
+      (byLookup.all(lookup) as KeyRow[]).map(credentialOf),
+    );
   }
 
   async create(input: { key: string; name: string }): Promise<ApplicationRecord> {
-    const secret = this.#box.seal(`whsec_${randomBytes(32).toString('base64')}`);
-    await this.#write('createApplication', [input.key, input.name, secret, this.#clock.now()]);
+    const secret = this.#clock.randomBytes(WEBHOOK_SECRET_BYTES).toString('base64');
+    const sealed = this.#box.seal(`whsec_${secret}`);
+    const argument = [input.key, input.name, sealed, this.#clock.now()];
+    await this.#write('createApplication', argument);
     const created = this.#byKey(input.key);
-    if (!created) throw new ServiceError('internal', { detail: 'The application was stored but cannot be read.' });
+    if (!created) {
+      throw new ServiceError('internal', {
+        detail: 'The application was stored but cannot be read.',
+      });
+    }
     return created;
   }
 
@@ -95,18 +133,15 @@ export class SqliteApplicationStore implements ApplicationStore {
     return this.#byId(id);
   }
 
-  async list({ limit, before }: { limit: number; before: number | null }): Promise<ApplicationRecord[]> {
-    return this.#list.all(before, limit).map((row) => recordOf(row) as ApplicationRecord);
+  async list(page: { limit: number; before: number | null }): Promise<ApplicationRecord[]> {
+    return this.#list.all(page.before, page.limit).map((row) => recordOf(row) as ApplicationRecord);
   }
 
   async webhookSecret(id: number): Promise<string> {
-    const row = this.#secret.get(id) as { webhook_secret: string } | undefined;
-    if (!row) throw new ServiceError('not_found');
-    return this.#box.open(row.webhook_secret);
+    return this.#secret(id);
   }
 
   async createKey(input: NewApiKey): Promise<ApiKey> {
-    const now = this.#clock.now();
     const id = await this.#write<number>('createKey', [
       input.applicationId,
       input.name,
@@ -116,52 +151,39 @@ export class SqliteApplicationStore implements ApplicationStore {
       input.digest.slice(0, LOOKUP_LENGTH),
       input.digest,
       input.session ? 1 : 0,
-      now,
+      this.#clock.now(),
       input.expiresAt,
-    ]);
-    const application = this.#byId(input.applicationId)?.key ?? '';
-    return {
-      id: formatId('key', id),
-      application,
-      name: input.name,
-      kind: input.kind,
-      scopes: [...input.scopes],
-      prefix: input.prefix,
-      createdAt: new Date(now).toISOString(),
-      expiresAt: input.expiresAt === null ? null : new Date(input.expiresAt).toISOString(),
-      revokedAt: null,
-    };
+    ] satisfies CreateKeyArgument);
+    return apiKeyOf(this.#keyById.get(input.applicationId, id) as KeyRow);
   }
 
   authenticate(digest: string): Caller | undefined {
     const given = Buffer.from(digest);
-    for (const row of this.#keysByLookup(digest.slice(0, LOOKUP_LENGTH))) {
-      if (!timingSafeEqual(Buffer.from(row.digest), given)) continue;
-      if (row.revoked_at !== null) return undefined;
-      if (row.expires_at !== null && row.expires_at <= this.#clock.now()) return undefined;
-      return {
-        applicationId: row.application_id,
-        application: row.application,
-        keyId: row.id,
-        kind: row.kind,
-        scopes: row.scopes.split(',') as Scope[],
-      };
+    for (const credential of this.#credentials(digest.slice(0, LOOKUP_LENGTH))) {
+      if (credential.digest.length !== given.length) continue;
+      if (!timingSafeEqual(credential.digest, given)) continue;
+      const valid = !credential.revoked && credential.expiresAt > this.#clock.now();
+      return valid ? credential.caller : undefined;
     }
     return undefined;
   }
 
-  async listKeys(applicationId: number, page: { limit: number; before: number | null }): Promise<ApiKey[]> {
-    return (this.#listKeys.all(applicationId, page.before, page.limit) as KeyRow[]).map((row) => ({
-      id: formatId('key', row.id),
-      application: row.application,
-      name: row.name,
-      kind: row.kind,
-      scopes: row.scopes.split(',') as Scope[],
-      prefix: row.prefix,
-      createdAt: new Date(row.created_at).toISOString(),
-      expiresAt: row.expires_at === null ? null : new Date(row.expires_at).toISOString(),
-      revokedAt: row.revoked_at === null ? null : new Date(row.revoked_at).toISOString(),
-    }));
+  async keyByDigest(digest: string): Promise<ApiKey | undefined> {
+    const row = this.#keyByDigest.get(digest) as KeyRow | undefined;
+    return row && apiKeyOf(row);
+  }
+
+  async keyById(applicationId: number, keyId: number): Promise<ApiKey | undefined> {
+    const row = this.#keyById.get(applicationId, keyId) as KeyRow | undefined;
+    return row && apiKeyOf(row);
+  }
+
+  async listKeys(
+    applicationId: number,
+    page: { limit: number; before: number | null },
+  ): Promise<ApiKey[]> {
+    const rows = this.#listKeys.all(applicationId, page.before, page.limit) as KeyRow[];
+    return rows.map(apiKeyOf);
   }
 
   revokeKey(applicationId: number, keyId: number): Promise<boolean> {
@@ -172,7 +194,9 @@ export class SqliteApplicationStore implements ApplicationStore {
     await this.#write('createAdminLink', [digest, expiresAt, this.#clock.now()]);
   }
 
-  useAdminLink(digest: string): Promise<boolean> {
+  async useAdminLink(digest: string): Promise<boolean> {
+    // Anybody may try a link: only what may be one is worth a commit.
+    if (!this.#link.get(digest)) return false;
     return this.#write('useAdminLink', [digest, this.#clock.now()]);
   }
 
@@ -185,14 +209,23 @@ export class SqliteApplicationStore implements ApplicationStore {
   }
 }
 
-export function applicationOperations(database: DatabaseSync, { clock }: { clock: Clock }): OperationSet {
+export function applicationOperations(
+  database: DatabaseSync,
+  { clock }: { clock: Clock },
+): OperationSet {
   const insert = database.prepare(
     'INSERT INTO application (key, name, webhook_secret, created_at) VALUES (?, ?, ?, ?)',
   );
-  const last = database.prepare('SELECT coalesce(max(id), 0) AS id FROM api_key').get() as { id: number };
+  const application = database.prepare('SELECT 1 FROM application WHERE id = ?');
+  const last = database.prepare('SELECT coalesce(max(id), 0) AS id FROM api_key').get() as {
+    id: number;
+  };
   const ids = new IdSequence(clock.now, last.id);
   const insertKey = database.prepare(
     'INSERT INTO api_key VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, NULL)',
+  );
+  const dropOldSessions = database.prepare(
+    'DELETE FROM api_key WHERE session = 1 AND expires_at <= ?',
   );
   const revoke = database.prepare(
     'UPDATE api_key SET revoked_at = coalesce(revoked_at, ?) WHERE id = ? AND application_id = ?',
@@ -206,24 +239,70 @@ export function applicationOperations(database: DatabaseSync, { clock }: { clock
         insert.run(...values);
         return null;
       }),
-      createKey: alone((values: [number, string, string, string, string, string, string, number, number, number | null]) => {
+      createKey: alone((values: CreateKeyArgument) => {
+        const [applicationId, , , , , , , session, now] = values;
+        if (!application.get(applicationId)) throw notFound('application');
+        if (session === 1) dropOldSessions.run(now);
         const id = ids.take();
         insertKey.run(id, ...values);
         return id;
       }),
-      revokeKey: alone(([applicationId, id, at]: [number, number, number]) => revoke.run(at, id, applicationId).changes === 1),
+      revokeKey: alone(
+        ([applicationId, id, at]: [number, number, number]) =>
+          revoke.run(at, id, applicationId).changes === 1,
+      ),
       createAdminLink: alone(([digest, expiresAt, now]: [string, number, number]) => {
         dropOldLinks.run(now);
         insertLink.run(digest, expiresAt);
         return null;
       }),
-      useAdminLink: alone(([digest, now]: [string, number]) => takeLink.run(digest, now).changes === 1),
+      useAdminLink: alone(
+        ([digest, now]: [string, number]) => takeLink.run(digest, now).changes === 1,
+      ),
     },
   };
 }
 
 function recordOf(row: unknown): ApplicationRecord | undefined {
   if (!row) return undefined;
-  const { id, key, name, created_at } = row as { id: number; key: string; name: string; created_at: number };
-  return { id, key, name, createdAt: new Date(created_at).toISOString() };
+  const { id, key, name, created_at } = row as {
+    id: number;
+    key: string;
+    name: string;
+    created_at: number;
+  };
+  return { id, key, name, createdAt: timeOf(created_at) };
+}
+
+function credentialOf(row: KeyRow): Credential {
+  return {
+    digest: Buffer.from(row.digest),
+    revoked: row.revoked_at !== null,
+    expiresAt: row.expires_at ?? Number.POSITIVE_INFINITY,
+    caller: {
+      applicationId: row.application_id,
+      application: row.application,
+      keyId: row.id,
+      kind: row.kind,
+      scopes: row.scopes.split(',') as Scope[],
+    },
+  };
+}
+
+function apiKeyOf(row: KeyRow): ApiKey {
+  return {
+    id: formatId('key', row.id),
+    application: row.application,
+    name: row.name,
+    kind: row.kind,
+    scopes: row.scopes.split(',') as Scope[],
+    prefix: row.prefix,
+    createdAt: timeOf(row.created_at),
+    expiresAt: row.expires_at === null ? null : timeOf(row.expires_at),
+    revokedAt: row.revoked_at === null ? null : timeOf(row.revoked_at),
+  };
+}
+
+function timeOf(at: number): string {
+  return new Date(at).toISOString();
 }

@@ -1,0 +1,143 @@
+/** Routes of users: their profiles, groups and preferences. */
+import {
+  ListUsersQuery,
+  type Preferences,
+  type PutUser,
+  UserPage,
+  UserParams,
+} from '@tidings/contracts/user';
+import type { FastifyInstance } from 'fastify';
+import Type from 'typebox';
+import { invalid } from '../../errors.ts';
+import type { UserService } from '../../user/service.ts';
+import { callerOf } from '../auth.ts';
+import { described } from '../route.ts';
+
+const TAG = 'Users';
+
+type Params = { userId: string };
+
+export function userRoutes({ users }: { users: UserService }): (app: FastifyInstance) => void {
+  return (app) => {
+    addProfiles(app, users);
+    addPreferences(app, users);
+  };
+}
+
+function addProfiles(app: FastifyInstance, users: UserService): void {
+  app.put<{ Params: Params; Body: PutUser }>(
+    '/v1/users/:userId',
+    described('manage', {
+      id: 'putUser',
+      tag: TAG,
+      summary: 'Create a user or replace its profile',
+      params: UserParams,
+      body: Type.Ref('PutUser'),
+      response: { 200: Type.Ref('User'), 201: Type.Ref('User') },
+    }),
+    async (request, reply) => {
+      const { userId } = request.params;
+      const { user, created } = await users.put(callerOf(request), userId, request.body);
+      return reply.code(created ? 201 : 200).send(user);
+    },
+  );
+
+  app.get<{ Params: Params }>(
+    '/v1/users/:userId',
+    described('read', {
+      id: 'getUser',
+      tag: TAG,
+      summary: 'Read a user',
+      params: UserParams,
+      response: { 200: Type.Ref('User') },
+    }),
+    (request) => users.get(callerOf(request), request.params.userId),
+  );
+
+  app.delete<{ Params: Params }>(
+    '/v1/users/:userId',
+    described('manage', {
+      id: 'deleteUser',
+      tag: TAG,
+      summary: 'Remove a user with its groups and preferences',
+      params: UserParams,
+      response: { 204: Type.Null() },
+    }),
+    async (request, reply) => {
+      await users.delete(callerOf(request), request.params.userId);
+      return reply.code(204).send();
+    },
+  );
+
+  app.get<{ Querystring: ListUsersQuery & { limit: number } }>(
+    '/v1/users',
+    described('read', {
+      id: 'listUsers',
+      tag: TAG,
+      summary: 'List users by id, all or those of a group',
+      querystring: ListUsersQuery,
+      response: { 200: UserPage },
+    }),
+    async (request) => {
+      const { limit, cursor, group = null } = request.query;
+      const page = { limit: limit + 1, after: readIdCursor(cursor), group };
+      return pageOf(await users.list(callerOf(request), page), limit);
+    },
+  );
+}
+
+function addPreferences(app: FastifyInstance, users: UserService): void {
+  app.get<{ Params: Params }>(
+    '/v1/users/:userId/preferences',
+    described('read', {
+      id: 'getPreferences',
+      tag: TAG,
+      summary: 'Read what a user agreed to',
+      params: UserParams,
+      response: { 200: Type.Ref('Preferences') },
+    }),
+    async (request) => (await users.get(callerOf(request), request.params.userId)).preferences,
+  );
+
+  app.put<{ Params: Params; Body: Preferences }>(
+    '/v1/users/:userId/preferences',
+    described('manage', {
+      id: 'putPreferences',
+      tag: TAG,
+      summary: 'Replace what a user agreed to',
+      params: UserParams,
+      body: Type.Ref('Preferences'),
+      response: { 200: Type.Ref('Preferences') },
+    }),
+    async (request) => {
+      const { userId } = request.params;
+      return (await users.putPreferences(callerOf(request), userId, request.body)).preferences;
+    },
+  );
+}
+
+/** The list goes by id, so its cursor is the id of the last user, opaque to callers. */
+function readIdCursor(cursor: string | undefined): string | null {
+  if (cursor === undefined) return null;
+  const id = Buffer.from(cursor, 'base64url').toString('utf8');
+  if (id === '' || writeIdCursor(id) !== cursor) {
+    throw invalid('invalid_request', [
+      { path: 'query.cursor', message: 'is not a cursor of this list' },
+    ]);
+  }
+  return id;
+}
+
+function writeIdCursor(id: string): string {
+  return Buffer.from(id, 'utf8').toString('base64url');
+}
+
+/** A page from one more user than was asked for. */
+function pageOf<User extends { id: string }>(
+  users: readonly User[],
+  limit: number,
+): { items: User[]; next: string | null } {
+  const items = users.slice(0, limit);
+  const last = items.at(-1);
+  return { items, next: users.length > limit && last ? writeIdCursor(last.id) : null };
+}
