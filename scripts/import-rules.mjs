@@ -6,6 +6,8 @@
 
 const src = 'server/src';
 const contracts = 'contracts/src/**';
+/** The only files that name both ports and engines. */
+const assembly = [`${src}/assemble.ts`, `${src}/assemble/**`];
 
 /** Files at the root of the server that every room may use; they import no room. */
 const base = [contracts, `${src}/{errors,clock,id,failpoint,lifecycle,secret-box}.ts`];
@@ -200,7 +202,7 @@ export const rules = [
   // The frame.
   {
     from: `${src}/thread/**`,
-    may: [...base, ...ports, `${src}/{config,metrics,assemble}.ts`, `${src}/thread/**`],
+    may: [...base, ...ports, `${src}/{config,metrics}.ts`, ...assembly, `${src}/thread/**`],
     instead: 'A thread is assembled by assemble.ts; between threads only ports are spoken.',
   },
   {
@@ -214,7 +216,7 @@ export const rules = [
     instead: 'Settings and metrics are plain data; a room gets its part from assemble.ts.',
   },
   {
-    from: `${src}/assemble.ts`,
+    from: assembly,
     may: [
       `${src}/**`,
       contracts,
@@ -226,7 +228,7 @@ export const rules = [
   },
   {
     from: `${src}/main.ts`,
-    may: [...base, `${src}/{assemble,config}.ts`, `${src}/cli/**`, `${src}/thread/**`],
+    may: [...base, ...assembly, `${src}/config.ts`, `${src}/cli/**`, `${src}/thread/**`],
     instead:
       'main.ts is config, assemble, start, signals; everything else is joined in assemble.ts.',
   },
@@ -265,7 +267,7 @@ export const packageHomes = [
   },
   {
     packages: ['fastify', '@fastify/*', '@scalar/*'],
-    may: [`${src}/http/**`, `${src}/assemble.ts`],
+    may: [`${src}/http/**`, ...assembly],
     instead: 'Only http knows that the API is served by Fastify.',
   },
   {
