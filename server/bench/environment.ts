@@ -139,18 +139,24 @@ function readMachine(): { total: number; stolen: number } | null {
 interface ProcessTimes {
   parent: number;
   cpuSeconds: number;
+  /** Of its children that have ended, and theirs. */
+  endedSeconds: number;
 }
 
 function readProcess(pid: number | string): ProcessTimes | null {
   try {
     const stat = readFileSync(`/proc/${pid}/stat`, 'utf8');
-    // The name in parentheses may contain spaces. Behind it: state, parent, …, user and system time.
+    // The name in parentheses may contain spaces. Behind it: state, parent, …, times from the 12th.
     const fields = stat
       .slice(stat.lastIndexOf(')') + 2)
       .split(' ')
       .map(Number);
-    const ticks = (fields[11] as number) + (fields[12] as number);
-    return { parent: fields[1] as number, cpuSeconds: ticks / ticksPerSecond };
+    const [user = 0, system = 0, endedUser = 0, endedSystem = 0] = fields.slice(11, 15);
+    return {
+      parent: fields[1] as number,
+      cpuSeconds: (user + system) / ticksPerSecond,
+      endedSeconds: (endedUser + endedSystem) / ticksPerSecond,
+    };
   } catch {
     // The process is gone, or there is no /proc.
     return null;
@@ -158,10 +164,11 @@ function readProcess(pid: number | string): ProcessTimes | null {
 }
 
 /**
- * CPU seconds of each process that is neither this one, nor a descendant of it, nor the kernel's
- * (whose threads mostly work for us: flushing what was written).
+ * CPU seconds of all processes that are neither this one, nor descend from it, nor are the kernel's
+ * (whose threads mostly work for us: flushing what was written). With those of ended children, so
+ * that a process which begins and ends between two readings is not overlooked.
  */
-function readOthers(): Map<string, number> {
+function readOthers(): number {
   const all = new Map<string, ProcessTimes>();
   for (const name of existsSync('/proc') ? readdirSync('/proc') : []) {
     const times = /^\d+$/.test(name) ? readProcess(name) : null;
@@ -173,9 +180,11 @@ function readOthers(): Map<string, number> {
     const parent = all.get(name)?.parent ?? 0;
     return parent > 0 && isOurs(String(parent));
   };
-  const others = new Map<string, number>();
-  for (const [name, { cpuSeconds }] of all) if (!isOurs(name)) others.set(name, cpuSeconds);
-  return others;
+  let seconds = 0;
+  for (const [name, { cpuSeconds, endedSeconds }] of all) {
+    if (!isOurs(name)) seconds += cpuSeconds + endedSeconds;
+  }
+  return seconds;
 }
 
 /** CPU seconds of all threads of a process so far; null if it is gone. */
@@ -208,8 +217,7 @@ export function startMeter(pid: number): { stop(): MeterReading } {
       clearInterval(timer);
       const seconds = (performance.now() - startMs) / 1000;
       const [cpuNow, machineNow] = [readCpuSeconds(pid), readMachine()];
-      let otherSeconds = 0;
-      for (const [name, now] of readOthers()) otherSeconds += now - (others.get(name) ?? 0);
+      const otherSeconds = Math.max(0, readOthers() - others);
       const total = (machineNow?.total ?? 0) - (machine?.total ?? 0);
       const stolen = (machineNow?.stolen ?? 0) - (machine?.stolen ?? 0);
       return {

@@ -25,9 +25,9 @@ async function drain(service: Service): Promise<{ seconds: number; backlog: numb
 }
 
 /**
- * Samples the backlog while a load runs, then waits until it is gone. `missing` is what the
- * generator holds a 2xx for and the service does not know of: anything but 0 is a lost promise
- * (a negative number: answers that never reached the generator).
+ * Samples the backlog while a load runs, then waits until it is gone. `missing` is how many requests
+ * the generator holds a 2xx for without the service having brought them to an end: anything above
+ * 0 is a broken promise. (Below 0: answers that did not reach the generator.)
  */
 async function watchBacklog(service: Service): Promise<Watch> {
   const before = await service.readCounters();
@@ -62,7 +62,7 @@ async function watchBacklog(service: Service): Promise<Watch> {
         'backlog max': Math.max(0, ...backlogs),
         'backlog end': (last?.accepted ?? 0) - (last?.completed ?? 0),
         'drained s': backlog > 0 ? `${backlog} left` : seconds,
-        missing: result.accepted - (after.accepted - before.accepted),
+        missing: result.accepted - (after.completed - before.completed),
       };
     },
   };
