@@ -2,34 +2,72 @@
 import Type from 'typebox';
 import { ChannelName, closed, Data, Key, Locale, Page, PriorityName, Timestamp } from './common.ts';
 import { ChannelContent } from './content.ts';
+import { ProblemError } from './problem.ts';
+
+/** Locale of `content` where a version names none. */
+export const DEFAULT_LOCALE = 'en';
+
+/** Number of a version. The limit only keeps it a 32-bit integer in every store. */
+export const VersionNumber = Type.Integer({ minimum: 1, maximum: 2_147_483_647 });
+
+const name = Type.String({ minLength: 1, maxLength: 200 });
+const description = Type.String({ maxLength: 2000 });
+
+/**
+ * JSON objects in answers. Not `Type.Record`: its pattern `^.*$` leaves out keys with a line
+ * break, and what a pattern leaves out is not serialised.
+ */
+const JsonObject = Type.Unsafe<Record<string, unknown>>({
+  type: 'object',
+  additionalProperties: true,
+});
+const JsonObjects = Type.Unsafe<Record<string, Record<string, unknown>>>({
+  type: 'object',
+  additionalProperties: { type: 'object', additionalProperties: true },
+});
 
 const contents = Type.Record(ChannelName, ChannelContent, {
+  ...closed,
   minProperties: 1,
   maxProperties: 30,
   description: 'Content per channel, each in the shape of its channel; Liquid in every text.',
 });
 
 const versionFields = {
-  locale: Type.Optional(Locale),
+  locale: Type.Optional({
+    ...Locale,
+    default: DEFAULT_LOCALE,
+    description: 'BCP 47 language tag of `content`, in its canonical spelling.',
+  }),
   content: contents,
   translations: Type.Optional(
-    Type.Record(Locale, contents, { maxProperties: 100, description: 'Content for further locales.' }),
+    Type.Record(Locale, contents, {
+      ...closed,
+      maxProperties: 100,
+      description:
+        'Content for further locales. A recipient gets the exact locale, else the language and script, else the language, else `content`; each channel by itself.',
+    }),
   ),
   variables: Type.Optional(
     Type.Record(Type.String(), Type.Unknown(), { description: 'JSON Schema of `data`.' }),
   ),
-  example: Type.Optional({ ...Data, description: 'Example `data`, used by previews.' }),
+  example: Type.Optional({
+    ...Data,
+    description: 'Example `data`, used by previews and rendered when the version is published.',
+  }),
 };
 
 export const CreateTemplate = Type.Object(
   {
     key: Key,
-    name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
-    description: Type.Optional(Type.String({ maxLength: 2000 })),
-    category: Type.Optional(Key),
+    name: Type.Optional({ ...name, description: 'The key when left out.' }),
+    description: Type.Optional(description),
+    category: Type.Optional({ ...Key, description: 'What recipients can opt out of.' }),
     priority: Type.Optional(PriorityName),
     ...versionFields,
-    publish: Type.Optional(Type.Boolean({ default: false, description: 'Publish version 1 at once.' })),
+    publish: Type.Optional(
+      Type.Boolean({ default: false, description: 'Publish the first version at once.' }),
+    ),
   },
   { ...closed, $id: 'CreateTemplate' },
 );
@@ -37,8 +75,8 @@ export type CreateTemplate = Type.Static<typeof CreateTemplate>;
 
 export const EditTemplate = Type.Object(
   {
-    name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
-    description: Type.Optional(Type.String({ maxLength: 2000 })),
+    name: Type.Optional(name),
+    description: Type.Optional(Type.Union([description, Type.Null()])),
     category: Type.Optional(Type.Union([Key, Type.Null()])),
     priority: Type.Optional(Type.Union([PriorityName, Type.Null()])),
   },
@@ -47,15 +85,25 @@ export const EditTemplate = Type.Object(
 export type EditTemplate = Type.Static<typeof EditTemplate>;
 
 export const CreateTemplateVersion = Type.Object(
-  { ...versionFields, publish: Type.Optional(Type.Boolean({ default: false })) },
+  {
+    ...versionFields,
+    publish: Type.Optional(Type.Boolean({ default: false, description: 'Publish it at once.' })),
+  },
   { ...closed, $id: 'CreateTemplateVersion' },
 );
 export type CreateTemplateVersion = Type.Static<typeof CreateTemplateVersion>;
 
+export const PutTemplateVersion = Type.Object(versionFields, {
+  ...closed,
+  $id: 'PutTemplateVersion',
+});
+export type PutTemplateVersion = Type.Static<typeof PutTemplateVersion>;
+
 export const PublishTemplate = Type.Object(
-  { version: Type.Optional(Type.Integer({ minimum: 1, description: 'The newest unless named.' })) },
+  { version: Type.Optional({ ...VersionNumber, description: 'The newest unless named.' }) },
   { ...closed, $id: 'PublishTemplate' },
 );
+export type PublishTemplate = Type.Static<typeof PublishTemplate>;
 
 export const TemplateVersion = Type.Object(
   {
@@ -64,10 +112,16 @@ export const TemplateVersion = Type.Object(
       description: 'A published version never changes.',
     }),
     locale: Type.String(),
-    content: Type.Record(Type.String(), ChannelContent),
-    translations: Type.Record(Type.String(), Type.Record(Type.String(), ChannelContent)),
-    variables: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
-    example: Type.Union([Type.Record(Type.String(), Type.Unknown()), Type.Null()]),
+    content: JsonObjects,
+    translations: Type.Unsafe<Record<string, Record<string, Record<string, unknown>>>>({
+      type: 'object',
+      additionalProperties: {
+        type: 'object',
+        additionalProperties: { type: 'object', additionalProperties: true },
+      },
+    }),
+    variables: Type.Union([JsonObject, Type.Null()]),
+    example: Type.Union([JsonObject, Type.Null()]),
     createdAt: Timestamp,
     publishedAt: Type.Union([Timestamp, Type.Null()]),
   },
@@ -82,8 +136,13 @@ export const Template = Type.Object(
     description: Type.Union([Type.String(), Type.Null()]),
     category: Type.Union([Type.String(), Type.Null()]),
     priority: Type.Union([PriorityName, Type.Null()]),
-    publishedVersion: Type.Union([Type.Integer(), Type.Null()]),
-    latestVersion: Type.Integer(),
+    publishedVersion: Type.Union([Type.Integer(), Type.Null()], {
+      description: 'The version that is sent now.',
+    }),
+    latestVersion: Type.Integer({
+      description:
+        'Numbers are never given twice: a template that is deleted and created again goes on counting.',
+    }),
     createdAt: Timestamp,
     updatedAt: Timestamp,
   },
@@ -96,10 +155,10 @@ export const TemplateVersionPage = Page(Type.Ref('TemplateVersion'));
 
 export const PreviewTemplate = Type.Object(
   {
-    version: Type.Optional(Type.Integer({ minimum: 1 })),
+    version: Type.Optional({ ...VersionNumber, description: 'The newest unless named.' }),
     channel: Type.Optional(ChannelName),
     locale: Type.Optional(Locale),
-    data: Type.Optional(Data),
+    data: Type.Optional({ ...Data, description: 'The example of the version when left out.' }),
   },
   { ...closed, $id: 'PreviewTemplate' },
 );
@@ -108,10 +167,22 @@ export type PreviewTemplate = Type.Static<typeof PreviewTemplate>;
 export const TemplatePreview = Type.Object(
   {
     version: Type.Integer(),
-    locale: Type.String(),
-    channels: Type.Record(Type.String(), ChannelContent),
+    locale: Type.String({ description: 'The locale that was asked for.' }),
+    locales: Type.Unsafe<Record<string, string>>({
+      type: 'object',
+      additionalProperties: { type: 'string' },
+      description: 'Per channel, the locale whose content is shown.',
+    }),
+    channels: Type.Unsafe<Record<string, Record<string, unknown>>>({
+      type: 'object',
+      additionalProperties: { type: 'object', additionalProperties: true },
+      description: 'The rendered content per channel.',
+    }),
     missing: Type.Array(Type.String(), {
       description: 'Variables the templates use that the data does not have.',
+    }),
+    dataErrors: Type.Array(ProblemError, {
+      description: 'Why a notification with this data would be refused; empty when it would not.',
     }),
   },
   { $id: 'TemplatePreview' },
@@ -121,7 +192,7 @@ export type TemplatePreview = Type.Static<typeof TemplatePreview>;
 export const Category = Type.Object(
   {
     key: Key,
-    name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+    name: Type.Optional(name),
     mandatory: Type.Boolean({ description: 'Cannot be opted out of (security, legal).' }),
   },
   { ...closed, $id: 'Category' },
@@ -129,7 +200,7 @@ export const Category = Type.Object(
 export type Category = Type.Static<typeof Category>;
 export const PutCategory = Type.Object(
   {
-    name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
+    name: Type.Optional(name),
     mandatory: Type.Optional(Type.Boolean({ default: false })),
   },
   { ...closed, $id: 'PutCategory' },

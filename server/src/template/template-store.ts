@@ -1,10 +1,24 @@
 /**
  * Port: templates, their versions, and categories. Writes are durable when they resolve; reads see
- * writes of the same process at once and those of others within 5 s. A published version never
- * changes, so it may be cached for ever.
+ * writes of the same process at once and those of others within 5 s. Keys are compared exactly:
+ * case and spaces count. JSON comes back as it was given, whatever its keys.
+ *
+ * A version number stands for ever: a published version never changes, and no number of a key is
+ * given twice, not even when the template is deleted and created again. So whoever holds a key and a
+ * number of a published version (a message that is not due yet, a cache) gets that content or none.
+ *
+ * What a template must be to be worth keeping is not known here; service.ts checks it.
  */
-import type { Category, Template, TemplateVersion } from '@tidings/contracts/template';
 import type { Priority } from '@tidings/contracts/common';
+import type { Category, Template, TemplateVersion } from '@tidings/contracts/template';
+
+/** What describes a template, whatever its version. */
+export interface TemplateProperties {
+  name: string;
+  description: string | null;
+  category: string | null;
+  priority: Priority | null;
+}
 
 export interface NewTemplateVersion {
   locale: string;
@@ -14,57 +28,108 @@ export interface NewTemplateVersion {
   example: Record<string, unknown> | null;
 }
 
+export interface AddOptions {
+  /** Publishes the version in the same write; a draft otherwise. */
+  publish: boolean;
+  /** ms since 1970. */
+  at: number;
+}
+
 export interface TemplateStore {
-  /** Stores a template with its version 1, a draft. @throws already_exists */
+  /**
+   * Stores a template with its first version: number 1, or the next number when the key had a
+   * template that was deleted. Of concurrent calls for one key one succeeds. @throws already_exists
+   */
   create(
     applicationId: number,
-    template: { key: string; name: string; description: string | null; category: string | null; priority: Priority | null },
+    template: TemplateProperties & { key: string },
     version: NewTemplateVersion,
-    at: number,
+    options: AddOptions,
   ): Promise<Template>;
 
   get(applicationId: number, key: string): Promise<Template | undefined>;
-  /** By key, after `after`. */
+  /** By key in the order of code points, after `after`. */
   list(applicationId: number, page: { limit: number; after: string | null }): Promise<Template[]>;
-  /** undefined when there is no such template. */
+  /** Changes what is given and keeps the rest. undefined when there is no such template. */
   edit(
     applicationId: number,
     key: string,
-    change: { name?: string; description?: string | null; category?: string | null; priority?: Priority | null },
+    change: Partial<TemplateProperties>,
     at: number,
   ): Promise<Template | undefined>;
-  /** Removes a template with all its versions. Messages keep what they were sent with. False when there was none. */
+  /** Removes a template with all its versions, published ones too. False when there was none. */
   delete(applicationId: number, key: string): Promise<boolean>;
 
-  /** Adds the next version, a draft. Concurrent calls get different numbers. undefined when there is no such template. */
-  addVersion(applicationId: number, key: string, version: NewTemplateVersion, at: number): Promise<TemplateVersion | undefined>;
-  /** Replaces a draft; undefined when there is no such version; @throws conflict when it is published. */
+  /**
+   * Adds the next version. Concurrent calls get different numbers, without gaps. undefined when
+   * there is no such template.
+   */
+  addVersion(
+    applicationId: number,
+    key: string,
+    version: NewTemplateVersion,
+    options: AddOptions,
+  ): Promise<TemplateVersion | undefined>;
+  /**
+   * Replaces a draft; undefined when there is no such version. @throws conflict when it is
+   * published, also when a concurrent call publishes it first.
+   */
   replaceDraft(
     applicationId: number,
     key: string,
     version: number,
     content: NewTemplateVersion,
+    at: number,
   ): Promise<TemplateVersion | undefined>;
-  version(applicationId: number, key: string, version: number): Promise<TemplateVersion | undefined>;
-  /** Newest first, below `before`. */
-  versions(applicationId: number, key: string, page: { limit: number; before: number | null }): Promise<TemplateVersion[]>;
+  version(
+    applicationId: number,
+    key: string,
+    version: number,
+  ): Promise<TemplateVersion | undefined>;
+  /** Newest first, below `before`. None when there is no such template. */
+  versions(
+    applicationId: number,
+    key: string,
+    page: { limit: number; before: number | null },
+  ): Promise<TemplateVersion[]>;
   /**
-   * Makes a version the one that is used: publishes it when it is a draft, and goes back to it when it
-   * was published before. Idempotent. undefined when there is no such version.
+   * Makes a version the one that is used: publishes it when it is a draft, and goes back to it when
+   * it was published before. Idempotent; `publishedAt` is that of the first time. undefined when
+   * there is no such version.
    */
-  publish(applicationId: number, key: string, version: number, at: number): Promise<Template | undefined>;
+  publish(
+    applicationId: number,
+    key: string,
+    version: number,
+    at: number,
+  ): Promise<Template | undefined>;
 
-  /** Hot: the version that is used for a key now, or a named published one; cached. */
-  published(applicationId: number, key: string, version: number | null): PublishedTemplate | undefined;
+  /**
+   * Hot: the version that is used for a key now, or (with a number) that version if it was ever
+   * published. undefined for drafts and everything unknown. Synchronous and cached: while neither
+   * the version nor the template's category and priority change, calls return the same object,
+   * also across other writes, unless memory ran short. Nobody changes that object.
+   */
+  published(
+    applicationId: number,
+    key: string,
+    version: number | null,
+  ): PublishedTemplate | undefined;
 
-  putCategory(applicationId: number, category: Category): Promise<void>;
-  /** Hot: cached. */
+  /** Creates or replaces a category. True when it is new. */
+  putCategory(applicationId: number, category: Category): Promise<boolean>;
+  /** Hot: synchronous and cached. Nobody changes the object. */
   category(applicationId: number, key: string): Category | undefined;
-  listCategories(applicationId: number, page: { limit: number; after: string | null }): Promise<Category[]>;
+  /** By key in the order of code points, after `after`. */
+  listCategories(
+    applicationId: number,
+    page: { limit: number; after: string | null },
+  ): Promise<Category[]>;
+  /** Templates that name the category keep its key. False when there was none. */
   deleteCategory(applicationId: number, key: string): Promise<boolean>;
 }
 
-/** One published version with what sending needs of its template. The same object as long as it is cached. */
+/** One published version with what sending needs of its template. */
 export interface PublishedTemplate {
   key: string;
   version: number;

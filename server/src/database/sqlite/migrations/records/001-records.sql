@@ -54,10 +54,19 @@ CREATE TABLE template (
   UNIQUE (application_id, key)
 ) STRICT;
 
+-- Greatest version number of each key whose template was deleted: no number is given twice.
+CREATE TABLE template_deleted (
+  application_id INTEGER NOT NULL,
+  key TEXT NOT NULL,
+  latest_version INTEGER NOT NULL,
+  PRIMARY KEY (application_id, key)
+) STRICT, WITHOUT ROWID;
+
 CREATE TABLE template_version (
   template_id INTEGER NOT NULL,
   version INTEGER NOT NULL,
   locale TEXT NOT NULL,
+  -- JSON: { content, translations, variables, example }.
   body TEXT NOT NULL,
   created_at INTEGER NOT NULL,
   published_at INTEGER,
@@ -87,7 +96,7 @@ CREATE TABLE webhook_endpoint (
   application_id INTEGER NOT NULL,
   url TEXT NOT NULL,
   description TEXT,
-  -- Sealed JSON: [{ secret, until }], newest first.
+  -- JSON: [{ secret, until }], newest first; each secret is sealed, `until` is in ms or null.
   secrets TEXT NOT NULL,
   enabled INTEGER NOT NULL,
   disabled_reason TEXT,
@@ -96,3 +105,4 @@ CREATE TABLE webhook_endpoint (
   updated_at INTEGER NOT NULL,
   UNIQUE (application_id, url)
 ) STRICT;
+CREATE INDEX webhook_endpoint_application ON webhook_endpoint (application_id, id);

@@ -1,0 +1,197 @@
+/**
+ * Rendering for sending: which text a recipient gets, compiled once, filled in, and checked
+ * against the channel. Synchronous, since it runs for each message; what it remembers is bounded.
+ *
+ * How templates are compiled and filled in is compile.ts and render.ts; which templates there
+ * are, the store.
+ */
+import type { ChannelContent } from '@tidings/contracts/content';
+import type { Clock } from '../clock.ts';
+import { type FieldError, invalid, ServiceError } from '../errors.ts';
+import { type CompiledContent, compileContent } from './compile.ts';
+import {
+  type ChannelDefinition,
+  type Channels,
+  checkRendered,
+  checkUnrendered,
+  hasMarkup,
+} from './content-check.ts';
+import { InlineCache } from './inline-cache.ts';
+import { chooseLocale, dateLocale } from './locale.ts';
+import { renderContent } from './render.ts';
+import type { PublishedTemplate } from './template-store.ts';
+import { knownTimezone } from './timezone.ts';
+import { compileVariablesSchema, type DataCheck } from './variables-schema.ts';
+
+export interface RenderRequest {
+  channel: string;
+  data: Record<string, unknown>;
+  /** What `now` means in the template, in ms since 1970. */
+  now: number;
+  /** The recipient's, as the profile has it; anything unknown counts as none. */
+  locale?: string | null;
+  /** The recipient's, as the profile has it; anything unknown counts as UTC. */
+  timezone?: string | null;
+}
+
+type Localized = Pick<PublishedTemplate, 'locale' | 'content' | 'translations'>;
+
+/** The text of a channel for a locale: each channel falls back by itself. */
+export function contentFor(
+  version: Localized,
+  channel: string,
+  requested: string | null | undefined,
+): { locale: string; content: ChannelContent } | undefined {
+  const original = own(version.content, channel);
+  if (original === undefined) return undefined;
+  const locale = chooseLocale(
+    requested,
+    version.locale,
+    (candidate) => own(own(version.translations, candidate), channel) !== undefined,
+  );
+  if (locale === version.locale) return { locale, content: original };
+  return { locale, content: version.translations[locale]?.[channel] ?? original };
+}
+
+/** Names of channels and locales come from outside: `constructor` is neither. */
+function own<T>(map: Record<string, T> | undefined, key: string): T | undefined {
+  return map !== undefined && Object.hasOwn(map, key) ? map[key] : undefined;
+}
+
+export function createRenderer({ adapters, clock }: { adapters: Channels; clock: Clock }) {
+  const dataChecks = new WeakMap<PublishedTemplate, DataCheck>();
+  const compiled = new WeakMap<PublishedTemplate, Map<string, CompiledContent>>();
+  const inline = new InlineCache();
+
+  function channelOf(name: string): ChannelDefinition {
+    const channel = adapters.get(name);
+    if (channel) return channel;
+    throw invalid('unknown_channel', [{ path: 'channel', message: `${name} is not a channel` }]);
+  }
+
+  function compiledTemplate(
+    template: PublishedTemplate,
+    channel: ChannelDefinition,
+    { locale, content }: { locale: string; content: ChannelContent },
+  ): CompiledContent {
+    let ofTemplate = compiled.get(template);
+    if (ofTemplate === undefined) {
+      ofTemplate = new Map();
+      compiled.set(template, ofTemplate);
+    }
+    const name = `${channel.channel} ${locale}`;
+    let known = ofTemplate.get(name);
+    if (known === undefined) {
+      known = compileContent(content, channel);
+      ofTemplate.set(name, known);
+    }
+    return known;
+  }
+
+  function compiledInline(channel: ChannelDefinition, content: ChannelContent): CompiledContent {
+    return inline.get(channel.channel, content, () => {
+      try {
+        return compileContent(content, channel);
+      } catch (error) {
+        // The same fault, but the caller has sent content and knows of no template.
+        if (error instanceof ServiceError && error.errors) {
+          throw invalid('invalid_content', error.errors);
+        }
+        throw error;
+      }
+    });
+  }
+
+  function fillIn(
+    channel: ChannelDefinition,
+    source: CompiledContent,
+    { data, now, timezone }: RenderRequest,
+    locale?: string,
+  ): ChannelContent {
+    const content = renderContent(source, data, {
+      now,
+      locale,
+      timezone: knownTimezone(timezone),
+    });
+    return accepted(channel, content);
+  }
+
+  return {
+    /**
+     * Checks a notification's data against the schema of its template.
+     * @throws invalid_data with paths `body.data.…`
+     */
+    checkData(template: PublishedTemplate, data: Record<string, unknown>): void {
+      if (template.variables === null) return;
+      let check = dataChecks.get(template);
+      if (check === undefined) {
+        check = compileVariablesSchema(template.variables);
+        dataChecks.set(template, check);
+      }
+      const faults = check(data);
+      if (faults.length === 0) return;
+      throw invalid(
+        'invalid_data',
+        faults.map(({ path, message }) => ({ path: `body.${path}`, message })),
+      );
+    },
+
+    channelsOf(template: PublishedTemplate): string[] {
+      return Object.keys(template.content);
+    },
+
+    /**
+     * The content of one message. @throws invalid_content (it does not fit the channel once it is
+     * rendered) or invalid_data (it cannot be rendered with this data), with paths relative to the
+     * content; invalid_template when it has nothing for the channel; unknown_channel.
+     */
+    render(template: PublishedTemplate, request: RenderRequest): ChannelContent {
+      const channel = channelOf(request.channel);
+      const chosen = contentFor(template, channel.channel, request.locale);
+      if (chosen === undefined) {
+        const message = `the template ${template.key} has no content for ${channel.channel}`;
+        throw invalid('invalid_template', [{ path: 'channel', message }]);
+      }
+      const locale = dateLocale(request.locale, chosen.locale);
+      return fillIn(channel, compiledTemplate(template, channel, chosen), request, locale);
+    },
+
+    /**
+     * Content given with a notification. It is a template where it has `{{` or `{%` in it, and
+     * taken as it is otherwise (the same object then). @throws as `render` does
+     */
+    renderInline(content: ChannelContent, request: RenderRequest): ChannelContent {
+      const channel = channelOf(request.channel);
+      if (!hasMarkup(content)) return accepted(channel, content);
+      const locale = request.locale ?? undefined;
+      return fillIn(channel, compiledInline(channel, content), request, locale);
+    },
+
+    /**
+     * Refuses content given with a notification when it is accepted, as far as is certain and
+     * cheap: content without markup entirely; templates of text and outputs are rendered with the
+     * data; templates with tags are only compiled, because loops can take 100 ms and belong in
+     * delivery. @throws invalid_content or invalid_data with paths relative to the content
+     */
+    checkInline(content: ChannelContent, name: string, data: Record<string, unknown> = {}): void {
+      const channel = channelOf(name);
+      if (!hasMarkup(content)) {
+        accepted(channel, content);
+        return;
+      }
+      const source = compiledInline(channel, content);
+      refuse(checkUnrendered(channel, content));
+      if (source.texts.some(({ kind }) => kind !== 'parts')) return;
+      fillIn(channel, source, { channel: name, data, now: clock.now() });
+    },
+  };
+}
+
+function accepted(channel: ChannelDefinition, content: ChannelContent): ChannelContent {
+  refuse(checkRendered(channel, content));
+  return content;
+}
+
+function refuse(faults: FieldError[]): void {
+  if (faults.length > 0) throw invalid('invalid_content', faults);
+}
