@@ -228,6 +228,27 @@ export interface ProviderHarness<Config> {
   skip?: readonly { condition: Condition; reason: string }[];
 }
 
+/** A delivery as outbound would hand it over, for the tests of providers. */
+export function makeDelivery<Address>(
+  delivery: Pick<Delivery<Address>, 'address' | 'content'> & Partial<Delivery<Address>>,
+): Delivery<Address> {
+  return {
+    messageId: 'msg_00h4p8s3t6w',
+    notificationId: 'ntf_00h4p8s3t6v',
+    applicationId: 1,
+    attempt: 1,
+    idempotencyKey: 'msg_00h4p8s3t6w',
+    recipient: { name: 'Ada' },
+    priority: 'medium',
+    category: null,
+    collapseKey: null,
+    metadata: {},
+    createdAt: Date.UTC(2026, 10, 22, 8),
+    expiresAt: null,
+    ...delivery,
+  };
+}
+
 export function runProviderConformance<ConfigSchema extends Type.TSchema>(
   provider: ProviderDefinition<ConfigSchema>,
   harness: ProviderHarness<Type.Static<ConfigSchema>>,

@@ -24,6 +24,8 @@ export interface AppOptions {
   bodyLimitBytes: number;
   /** Addresses of proxies whose X-Forwarded-For is believed; none by default. */
   trustedProxies: readonly string[];
+  /** Where requests are counted and timed. */
+  measured?: RequestMetrics;
   /** Answers a sampled share of requests to the log; 0 logs none. */
   accessLogSampling: number;
 }
@@ -60,6 +62,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   addRefusal(app, options.refusal);
   addAuthentication(app, options.applications);
   addAccessLog(app, options);
+  if (options.measured) measure(app, options.measured);
   await addOpenApi(app);
   await app.register(async (scope) => {
     for (const add of options.routes) add(scope);
@@ -122,6 +125,21 @@ function addAccessLog(app: FastifyInstance, { log, accessLogSampling }: AppOptio
         'request',
       );
     }
+    done();
+  });
+}
+
+export interface RequestMetrics {
+  requests: { inc(labels: { route: string; method: string; status: string }): void };
+  duration: { observe(labels: { route: string }, seconds: number): void };
+}
+
+/** Labelled by the route's pattern, never by what the caller wrote. */
+function measure(app: FastifyInstance, { requests, duration }: RequestMetrics): void {
+  app.addHook('onResponse', (request, reply, done) => {
+    const route = request.routeOptions.url ?? 'unknown';
+    requests.inc({ route, method: request.method, status: String(reply.statusCode) });
+    duration.observe({ route }, reply.elapsedTime / 1000);
     done();
   });
 }

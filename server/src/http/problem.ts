@@ -31,7 +31,11 @@ const DOCUMENTATION = '/docs/errors#';
 const MAX_ERRORS = 20;
 
 export function statusOf(error: ServiceError): number {
-  return STATUS_OF_CODE[error.code] ?? STATUS_OF_KIND[error.kind];
+  return statusOfCode(error.code);
+}
+
+export function statusOfCode(code: ErrorCode): number {
+  return STATUS_OF_CODE[code] ?? STATUS_OF_KIND[ERROR_CODES[code].kind];
 }
 
 export function problemOf(error: ServiceError, requestId: string, status = statusOf(error)): Problem {

@@ -53,6 +53,8 @@ export interface QueueEntry {
   body: string;
   /** Somebody waits for the outcome and wants a hint. */
   watched: boolean;
+  /** Its last claim ran out or was released without an outcome: it may be what ended the process. */
+  suspect: boolean;
 }
 
 export interface Claim {
@@ -131,15 +133,14 @@ export interface NotificationStore {
   complete(completions: readonly Completion[]): Promise<boolean[]>;
 
   /**
-   * Messages of a lane whose `nextAt` has passed, oldest first. Each is set to `accepted` (a claim
-   * that ran out stays claimed until the next one) and its `nextAt` to `leaseUntil`, so that nobody
-   * else takes it meanwhile. With `early` it takes, instead, messages that are `accepted` and lie in
-   * a queue as far as the store knows: for a queue that knows it has lost some.
+   * Messages of a lane whose `nextAt` is not after `until`, oldest first. Each is set to `accepted` (a
+   * claim that ran out stays claimed until the next one) and its `nextAt` to `leaseUntil`, so that
+   * nobody else takes it meanwhile. With `queuedOnly` it passes over everything but messages that lie
+   * in a queue as far as the store knows: for a queue that knows it has lost some.
    */
   takeDue(
     lane: Lane,
-    now: number,
-    options: { leaseUntil: number; limit: number; early: boolean },
+    options: { until: number; leaseUntil: number; limit: number; queuedOnly: boolean },
   ): Promise<QueueEntry[]>;
 
   /**

@@ -27,10 +27,17 @@ type EntryRow = [
 /** The publishing end, in a thread that accepts. */
 export class MemoryQueuePublisher implements Queue {
   readonly name = 'queue';
-  readonly #port: MessagePort;
+  #port: MessagePort;
   #rows: EntryRow[] = [];
 
   constructor(port: MessagePort) {
+    this.#port = port;
+    port.unref();
+  }
+
+  /** Goes on with a consumer that has been started anew; what the old one held, the store still has. */
+  reconnect(port: MessagePort): void {
+    this.#port.close();
     this.#port = port;
     port.unref();
   }
@@ -107,6 +114,6 @@ function entryOfRow(row: EntryRow): QueueEntry {
   return {
     messageId: row[0], notificationId: row[1], applicationId: row[2], lane: row[3], channel: row[4],
     claim: row[5], attempt: row[6], attemptsBefore: row[7], step: row[8], route: row[9], body: row[10],
-    watched: row[11],
+    watched: row[11], suspect: false,
   };
 }

@@ -55,9 +55,12 @@ export interface WriterSettings {
   idempotencyRetentionMs: number;
 }
 
-/** The writer of the hot file. Owned by one thread. */
-export function messagesWriter(files: DataFiles, { clock, idempotencyRetentionMs }: WriterSettings): GroupWriter & { index: () => IdempotencyIndex } {
-  let index: IdempotencyIndex;
+/** The writer of the hot file, owned by one thread; `index` is that of its present connection. */
+export function messagesWriter(
+  files: DataFiles,
+  { clock, idempotencyRetentionMs }: WriterSettings,
+): { writer: GroupWriter; index: () => IdempotencyIndex } {
+  let index = new IdempotencyIndex(files.idempotency);
   const writer = new GroupWriter({
     open: () => openForWriting(files.messages, { durability: 'full' }),
     prepare: (database) => {
@@ -70,7 +73,7 @@ export function messagesWriter(files: DataFiles, { clock, idempotencyRetentionMs
       );
     },
   });
-  return Object.assign(writer, { index: () => index });
+  return { writer, index: () => index };
 }
 
 /** The writer of the records file. Owned by the same thread. */

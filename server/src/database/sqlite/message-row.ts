@@ -91,5 +91,6 @@ export function entryOf(row: MessageRow, body: string): QueueEntry {
     route: own,
     body,
     watched: false,
+    suspect: row.status === STATUS.sending,
   };
 }

@@ -42,7 +42,7 @@ export type CompletionArgument = [
   at: number,
 ][];
 
-export type TakeDueArgument = [lane: number, until: number, leaseUntil: number, limit: number, early: boolean];
+export type TakeDueArgument = [lane: number, until: number, leaseUntil: number, limit: number, queuedOnly: boolean];
 
 export interface NotificationOperationsOptions {
   clock: Clock;
@@ -86,7 +86,7 @@ export function notificationOperations(
      WHERE id = ? AND claim = ? AND status = ${STATUS.sending}`,
   );
   const selectDue = database.prepare('SELECT id FROM message WHERE lane = ? AND next_at <= ? ORDER BY next_at LIMIT ?');
-  const selectEarly = database.prepare(
+  const selectQueued = database.prepare(
     `SELECT id FROM message WHERE lane = ? AND next_at <= ? AND status = ${STATUS.accepted} ORDER BY next_at LIMIT ?`,
   );
   const releaseClaims = database.prepare(
@@ -159,8 +159,8 @@ export function notificationOperations(
     });
   }
 
-  function takeDue([lane, until, leaseUntil, limit, early]: TakeDueArgument): number[] {
-    const due = (early ? selectEarly : selectDue).all(lane, until, limit).map((row) => row['id'] as number);
+  function takeDue([lane, until, leaseUntil, limit, queuedOnly]: TakeDueArgument): number[] {
+    const due = (queuedOnly ? selectQueued : selectDue).all(lane, until, limit).map((row) => row['id'] as number);
     for (const id of due) take.run(leaseUntil, id);
     return due;
   }

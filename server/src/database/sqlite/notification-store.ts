@@ -95,11 +95,9 @@ export class SqliteNotificationStore implements NotificationStore {
 
   async takeDue(
     lane: Lane,
-    now: number,
-    { leaseUntil, limit, early }: { leaseUntil: number; limit: number; early: boolean },
+    { until, leaseUntil, limit, queuedOnly }: { until: number; leaseUntil: number; limit: number; queuedOnly: boolean },
   ): Promise<QueueEntry[]> {
-    const until = early ? leaseUntil : now;
-    const argument: TakeDueArgument = [lane, until, leaseUntil, limit, early];
+    const argument: TakeDueArgument = [lane, until, leaseUntil, limit, queuedOnly];
     return this.#entries(await this.#writer.call<number[]>('takeDue', argument));
   }
 

@@ -28,6 +28,11 @@ export class WriterLoop {
     this.#clock = options.clock;
   }
 
+  /** True while the file takes no writes. */
+  get broken(): boolean {
+    return !this.#healthy;
+  }
+
   connect(port: MessagePort): void {
     this.#ports.push(port);
     port.on('message', (request: WriteRequest) => this.#run(port, request));

@@ -1,0 +1,189 @@
+/** A thread that answers HTTP: authentication, validation, acceptance, reading. It renders and delivers nothing. */
+import type { AddressInfo } from 'node:net';
+import type { FastifyInstance } from 'fastify';
+import { pino } from 'pino';
+import { resolveAccounts } from '../adapters/account.ts';
+import { captureProvider } from '../adapters/capture.ts';
+import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
+import { createApplicationService } from '../application/service.ts';
+import { INBOX_TOPIC } from '../cache/hints.ts';
+import { MemoryHints } from '../cache/memory.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import type { Config } from '../config.ts';
+import { createDispatcher } from '../dispatch/dispatcher.ts';
+import { buildApp } from '../http/app.ts';
+import { createOverload } from '../http/overload.ts';
+import { applicationRoutes } from '../http/routes/applications.ts';
+import { categoryRoutes } from '../http/routes/categories.ts';
+import { healthRoutes } from '../http/routes/health.ts';
+import { inboxRoutes } from '../http/routes/inbox.ts';
+import { notificationRoutes } from '../http/routes/notifications.ts';
+import { type ChannelInfo, operationRoutes } from '../http/routes/operations.ts';
+import { pageRoutes } from '../http/routes/pages.ts';
+import { templateRoutes } from '../http/routes/templates.ts';
+import { userRoutes } from '../http/routes/users.ts';
+import { webhookEndpointRoutes } from '../http/routes/webhook-endpoints.ts';
+import { createAddressGuard } from '../adapters/webhook/address-guard.ts';
+import { InboxHub } from '../inbox/live.ts';
+import { createInboxTokens } from '../inbox/token.ts';
+import { apiMetrics, joinMetrics, readMetrics, type ThreadMetrics } from '../metrics.ts';
+import { createNotificationService } from '../notification/service.ts';
+import { MemoryQueuePublisher } from '../queue/memory.ts';
+import { SecretBox } from '../secret-box.ts';
+import { createTemplateService } from '../template/service.ts';
+import { createUserService } from '../user/service.ts';
+import type { RoleOptions, RunningRole } from './role.ts';
+import { need, openStores } from './stores.ts';
+
+export interface ApiRole extends RunningRole {
+  /** Where it listens. */
+  address: AddressInfo;
+  /** The application service, for the first start. */
+  applications: ReturnType<typeof createApplicationService>;
+}
+
+export interface ApiEnvironment {
+  /** Metrics of all other threads. */
+  otherMetrics(): Promise<ThreadMetrics[]>;
+  /** What keeps the process from being ready besides this thread: "the engine is starting". */
+  notReady(): string[];
+}
+
+export async function startApi(
+  { config, masterKey, ports }: RoleOptions,
+  environment: ApiEnvironment,
+  clock: Clock = systemClock,
+): Promise<ApiRole> {
+  const key = Buffer.from(masterKey, 'hex');
+  const box = new SecretBox(key);
+  const log = pino({ level: config.log.level, base: { thread: 'api' } });
+  const catalog = await loadCatalog(config.plugins);
+  const stores = openStores(config, { ports, clock, box });
+  const hints = new MemoryHints();
+  hints.connect(need(ports, 'hints'));
+  const queue = new MemoryQueuePublisher(need(ports, 'queue'));
+  const templates = createTemplateService({ store: stores.templates, adapters: { get: catalog.adapter }, clock });
+  const applications = createApplicationService({ applications: stores.applications, clock });
+  const hub = new InboxHub({ clock });
+  hints.subscribe(INBOX_TOPIC, (entry) => hub.publish(entry as never));
+  const notifications = createNotificationService({
+    store: stores.notifications,
+    events: stores.events,
+    templates,
+    adapters: catalog,
+    dispatcher: createDispatcher(queue),
+    hints,
+    clock,
+    leaseMs: config.delivery.leaseMs,
+    defaultOrder: config.delivery.defaultOrder,
+  });
+  const overload = createOverload({
+    clock,
+    maxDelayMs: config.http.maxDelayMs,
+    maxWaiting: config.http.maxWaiting,
+    waiting: () => stores.messagesWriter.waiting,
+    failure: () => stores.messagesWriter.failure ?? stores.recordsWriter.failure,
+  });
+  let draining = false;
+  const metrics = apiMetrics({
+    delayMs: () => overload.delayMs,
+    waiting: () => stores.messagesWriter.waiting,
+    lag: () => stores.tracker.lag(),
+  });
+  const app = await buildApp({
+    applications: stores.applications,
+    log,
+    bodyLimitBytes: config.http.bodyLimitBytes,
+    trustedProxies: config.http.trustedProxies,
+    accessLogSampling: config.log.accessSampling,
+    refusal: overload.refusal,
+    measured: metrics,
+    routes: [
+      healthRoutes({
+        notReady: () => [
+          ...(draining ? ['shutting down'] : []),
+          ...(stores.messagesWriter.failure || stores.recordsWriter.failure ? ['the store takes no writes'] : []),
+          ...environment.notReady(),
+        ],
+        metrics: async () => joinMetrics([await readMetrics(metrics.registry), ...(await environment.otherMetrics())]),
+      }),
+      notificationRoutes({
+        notifications,
+        applications: stores.applications,
+        engagement: (ids) => stores.inbox.engagement(ids),
+        idempotencyRequired: config.idempotency.required,
+      }),
+      operationRoutes({ notifications, applications: stores.applications, channels: describeChannels(config, catalog) }),
+      templateRoutes({ templates }),
+      categoryRoutes({ templates }),
+      userRoutes({ users: createUserService({ users: stores.users, adapters: catalog, clock }) }),
+      applicationRoutes({ applications }),
+      webhookEndpointRoutes({ endpoints: stores.webhookEndpoints, guard: webhookGuard(config, catalog), clock }),
+      inboxRoutes({
+        inbox: stores.inbox,
+        hub,
+        tokens: createInboxTokens({ key: SecretBox.derive(key, 'inbox-token'), clock }),
+        clock,
+        allowedOrigins: config.inbox.allowedOrigins,
+      }),
+      pageRoutes(),
+    ],
+  });
+  await overload.start();
+  await app.listen({ host: config.host, port: config.port, listenTextResolver: () => '', ...(config.http.threads > 1 ? { reusePort: true } : {}) });
+  return {
+    address: app.server.address() as AddressInfo,
+    applications,
+    connect(name, port) {
+      if (name === 'queue') queue.reconnect(port);
+      else if (name === 'hints') hints.connect(port);
+      else if (name === 'projection') stores.tracker.connect(port);
+      else throw new Error(`an HTTP thread has no connection ${name}`);
+    },
+    metrics: () => readMetrics(metrics.registry),
+    drain() {
+      draining = true;
+    },
+    async stop() {
+      draining = true;
+      await close(app, hub);
+      overload.close();
+      await overload.stop();
+      await queue.stop();
+      hints.close();
+      stores.close();
+    },
+  };
+}
+
+/** Live connections are told to come back elsewhere first; they would keep the server open. */
+async function close(app: FastifyInstance, hub: InboxHub): Promise<void> {
+  await hub.stop();
+  await app.close();
+}
+
+function describeChannels(config: Config, catalog: Catalog): ChannelInfo[] {
+  const accounts = resolveAccounts(config, catalog, process.env);
+  return catalog.channels().map((channel) => {
+    const adapter = catalog.adapter(channel);
+    const configured = (accounts.get(channel) ?? []).map(({ id, provider }) => ({
+      id,
+      provider: provider.name,
+      title: provider.title,
+      documentation: provider.documentation,
+    }));
+    const { name, title, documentation } = captureProvider;
+    return {
+      channel,
+      title: adapter?.title ?? channel,
+      accounts: configured.length > 0 ? configured : [{ id: name, provider: name, title, documentation }],
+      simulated: adapter?.simulated ?? { delivered: '', temporaryFailure: '', permanentFailure: '' },
+    };
+  });
+}
+
+/** The same guard at save as the provider has at connect: built from the account's own settings. */
+function webhookGuard(config: Config, catalog: Catalog) {
+  const [account] = resolveAccounts(config, catalog, process.env).get('webhook') ?? [];
+  return createAddressGuard((account?.config ?? {}) as never);
+}

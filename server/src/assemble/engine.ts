@@ -1,0 +1,142 @@
+/** The engine's thread: lanes, processor, sweeper, providers. What it runs may hang or crash; it is then started anew. */
+import type { Clock } from '../clock.ts';
+import { systemClock } from '../clock.ts';
+import { type AccountDefinition, resolveAccounts } from '../adapters/account.ts';
+import { captureProvider } from '../adapters/capture.ts';
+import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
+import type { ProviderServices } from '../adapters/provider.ts';
+import { createTracker } from '../analytics/tracker.ts';
+import { INBOX_TOPIC } from '../cache/hints.ts';
+import { MemoryHints } from '../cache/memory.ts';
+import type { Config } from '../config.ts';
+import { ServiceGroup } from '../lifecycle.ts';
+import { engineMetrics, readMetrics } from '../metrics.ts';
+import { AUTO } from '../notification/notification.ts';
+import { Account } from '../outbound/account.ts';
+import { createAttempts } from '../outbound/attempt.ts';
+import { createCompleter } from '../outbound/completer.ts';
+import { createDeliver, type Settlement } from '../outbound/deliver.ts';
+import { createProcessor } from '../outbound/processor.ts';
+import { createSweeper } from '../outbound/sweeper.ts';
+import { MemoryQueue } from '../queue/memory.ts';
+import { SecretBox } from '../secret-box.ts';
+import { createTemplateService } from '../template/service.ts';
+import type { RoleOptions, RunningRole } from './role.ts';
+import { openStores } from './stores.ts';
+
+/** A claim outlasts the longest attempt by this much, so that a slow commit never loses it. */
+const CLAIM_MARGIN_MS = 15_000;
+
+export async function startEngine({ config, masterKey, ports }: RoleOptions, clock: Clock = systemClock): Promise<RunningRole> {
+  const box = new SecretBox(Buffer.from(masterKey, 'hex'));
+  const catalog = await loadCatalog(config.plugins);
+  const stores = openStores(config, { ports, clock, box });
+  const hints = new MemoryHints();
+  if (ports.hints) hints.connect(ports.hints);
+  const queue = new MemoryQueue();
+  if (ports.queue) queue.connect(ports.queue);
+
+  const accounts = openAccounts(config, catalog, clock, {
+    webhookEndpoints: stores.webhookEndpoints,
+    inbox: stores.inbox,
+    inboxLive: { publish: (entry) => hints.publish(INBOX_TOPIC, entry) },
+  });
+  const templates = createTemplateService({ store: stores.templates, adapters: { get: catalog.adapter }, clock });
+  const tracker = createTracker({ events: stores.events, clock });
+  const attempts = createAttempts(clock);
+  const { delivery } = config;
+  const policy = { delaysMs: delivery.retryDelaysMs, jitter: delivery.retryJitter };
+
+  const metrics = engineMetrics({
+    waiting: () => processor.waiting,
+    underWay: () => processor.underWay,
+    accounts: () => accounts.all.map((account) => ({ id: account.definition.id, underWay: account.underWay, open: account.openDestinations })),
+    trackerWaiting: () => tracker.waiting,
+    trackerDropped: () => tracker.dropped,
+  });
+  const completer = createCompleter({ store: stores.notifications, tracker, hints, clock, stored: count });
+  const processor = createProcessor({
+    store: stores.notifications,
+    queue,
+    completer,
+    clock,
+    capacity: accounts.capacity,
+    shares: delivery,
+    laneCapacity: delivery.laneCapacity,
+    claimMs: Math.max(...accounts.all.map((account) => account.definition.limits.timeoutMs)) + CLAIM_MARGIN_MS,
+    deliver: createDeliver({
+      adapters: catalog,
+      templates,
+      findUser: (applicationId, userId) => stores.users.find(applicationId, userId),
+      isMandatory: (applicationId, category) => stores.templates.category(applicationId, category)?.mandatory ?? false,
+      accountFor: accounts.forChannel,
+      attempts,
+      policyFor: () => policy,
+      defaultOrder: delivery.defaultOrder,
+      clock,
+    }),
+  });
+  const sweeper = createSweeper({
+    store: stores.notifications,
+    processor,
+    clock,
+    intervalMs: delivery.sweepIntervalMs,
+    leaseMs: delivery.leaseMs,
+  });
+
+  function count({ completion, events }: Settlement): void {
+    if (completion.nextAt === null) metrics.ended.inc({ status: completion.status });
+    for (const { type, detail } of events) {
+      if (type !== 'attempt' || !detail) continue;
+      const labels = { channel: String(detail['channel']), provider: String(detail['provider']) };
+      metrics.attempts.inc({ ...labels, outcome: String(detail['outcome']) });
+      metrics.duration.observe(labels, Number(detail['durationMs']) / 1000);
+    }
+  }
+
+  // This thread holds the only engine of the data folder: whatever is claimed was claimed by one that is gone.
+  await stores.notifications.releaseClaims();
+  const services = new ServiceGroup('engine', [tracker, completer, attempts, processor, queue, sweeper]);
+  await services.start();
+  return {
+    connect(name, port) {
+      if (name === 'queue') queue.connect(port);
+      else if (name === 'hints') hints.connect(port);
+      else if (name === 'projection') stores.tracker.connect(port);
+      else throw new Error(`the engine has no connection ${name}`);
+    },
+    metrics: () => readMetrics(metrics.registry),
+    drain() {},
+    async stop() {
+      await services.stop();
+      await Promise.all(accounts.all.map((account) => account.close()));
+      hints.close();
+      stores.close();
+    },
+  };
+}
+
+function openAccounts(config: Config, catalog: Catalog, clock: Clock, services: ProviderServices) {
+  const definitions = resolveAccounts(config, catalog, process.env);
+  const byChannel = new Map<string, Account[]>();
+  for (const [channel, list] of definitions) {
+    byChannel.set(channel, list.map((definition) => new Account(definition, services, clock)));
+  }
+  const captures = new Map<string, Account>();
+  for (const channel of catalog.channels()) captures.set(channel, new Account(captureAccount(channel), services, clock));
+
+  function live(channel: string): Account {
+    const list = byChannel.get(channel);
+    if (!list) return captures.get(channel) as Account;
+    return list.find((account) => account.state !== 'open') ?? (list[0] as Account);
+  }
+  return {
+    all: [...[...byChannel.values()].flat(), ...captures.values()],
+    forChannel: (channel: string, test: boolean): Account => (test ? (captures.get(channel) as Account) : live(channel)),
+    capacity: (channel: string): number => (channel === AUTO || !captures.has(channel) ? Number.POSITIVE_INFINITY : live(channel).capacity()),
+  };
+}
+
+function captureAccount(channel: string): AccountDefinition {
+  return { id: captureProvider.name, channel, provider: captureProvider, config: {}, limits: captureProvider.limits };
+}

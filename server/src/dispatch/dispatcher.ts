@@ -1,0 +1,15 @@
+/**
+ * Now or later: what is due goes to its lane after the commit that stored it; what is not waits in
+ * the store, whose sweeper ends in the same call. A crash between commit and publish is harmless:
+ * the row's lease runs out and the sweeper publishes it.
+ */
+import type { QueueEntry } from '../notification/notification-store.ts';
+import type { Queue } from '../queue/queue.ts';
+
+export interface Dispatcher {
+  dispatch(entries: readonly QueueEntry[]): void;
+}
+
+export function createDispatcher(queue: Queue): Dispatcher {
+  return { dispatch: (entries) => queue.publish(entries) };
+}

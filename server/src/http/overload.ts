@@ -1,0 +1,66 @@
+/**
+ * Whether new work is taken. A service that is past its capacity answers 503 at once and keeps what
+ * it accepted fast, rather than letting every request wait.
+ */
+import type { Clock, Timer } from '../clock.ts';
+import { ServiceError } from '../errors.ts';
+import type { Service } from '../lifecycle.ts';
+
+const TICK_MS = 20;
+
+export interface OverloadOptions {
+  clock: Clock;
+  /** Longest delay of the event loop, in ms. */
+  maxDelayMs: number;
+  /** Most writes of this thread that may wait for their commit. */
+  maxWaiting: number;
+  waiting(): number;
+  /** Why the store takes no writes. */
+  failure(): ServiceError | undefined;
+}
+
+export interface Overload extends Service {
+  /** Why a write is refused now; undefined when it is taken. */
+  refusal(): ServiceError | undefined;
+  /** From now on every write is refused. */
+  close(): void;
+  /** Delay of the event loop as last measured, in ms. */
+  readonly delayMs: number;
+}
+
+export function createOverload(options: OverloadOptions): Overload {
+  const { clock } = options;
+  let timer: Timer | undefined;
+  let closed = false;
+  let delayMs = 0;
+  let expected = 0;
+  return {
+    name: 'overload',
+    get delayMs() {
+      return delayMs;
+    },
+    refusal() {
+      if (closed) return new ServiceError('shutting_down', { retryAfterMs: 1000 });
+      const failure = options.failure();
+      if (failure) return failure;
+      if (delayMs > options.maxDelayMs || options.waiting() > options.maxWaiting) {
+        return new ServiceError('overloaded', { retryAfterMs: 1000 });
+      }
+      return undefined;
+    },
+    close() {
+      closed = true;
+    },
+    async start() {
+      expected = clock.monotonic() + TICK_MS;
+      timer = clock.every(TICK_MS, () => {
+        const now = clock.monotonic();
+        delayMs = Math.max(0, now - expected);
+        expected = now + TICK_MS;
+      });
+    },
+    async stop() {
+      timer?.cancel();
+    },
+  };
+}

@@ -1,0 +1,42 @@
+/**
+ * The one program. `start` (or nothing) runs the service: configuration, data folder, roles,
+ * signals. Everything else is the `tidings` command (cli/).
+ */
+import { parseArgs } from 'node:util';
+import { pino } from 'pino';
+import { ConfigError, loadConfig, settingKeys, Settings, type SchemaNode } from './config.ts';
+
+const [command, ...rest] = process.argv.slice(2);
+
+if (command === undefined || command === 'start' || command.startsWith('--')) {
+  await start(command === 'start' ? rest : process.argv.slice(2));
+} else {
+  const { runCommand } = await import('./cli/command.ts');
+  process.exitCode = await runCommand(process.argv.slice(2));
+}
+
+async function start(args: string[]): Promise<void> {
+  const startedAt = performance.now();
+  try {
+    const { file, flags } = readFlags(args);
+    const config = loadConfig({ environment: process.env, file, flags });
+    const { serve } = await import('./serve.ts');
+    await serve(config, startedAt);
+  } catch (error) {
+    if (error instanceof ConfigError || (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS')) {
+      process.stderr.write(`tidings: ${(error as Error).message}\n`);
+      process.exit(2);
+    }
+    pino({ level: 'error' }).fatal({ err: error }, 'the start failed');
+    process.exit(1);
+  }
+}
+
+/** Every setting is a flag: `--port 80`, `--delivery.concurrency 64`; `--config` names the file. */
+function readFlags(args: string[]): { file: string | undefined; flags: Record<string, string> } {
+  const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
+  const options = Object.fromEntries([...keys, 'config'].map((key) => [key, { type: 'string' as const }]));
+  const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
+  const { config, ...flags } = values as Record<string, string>;
+  return { file: config ?? process.env['TIDINGS_CONFIG'], flags };
+}

@@ -1,0 +1,81 @@
+/** Which content a channel of a request gets, and whether each channel that is named has one and an address. */
+import type { ChannelContent, Content } from '@tidings/contracts/content';
+import type { CreateNotification } from '@tidings/contracts/notification';
+import type { AdapterDefinition } from '../adapters/adapter.ts';
+import { type FieldError, invalid, ServiceError } from '../errors.ts';
+import type { TemplateService } from '../template/service.ts';
+import type { PublishedTemplate } from '../template/template-store.ts';
+import { AUTO } from './notification.ts';
+import { type Adapters, checkContentChannels } from './validation.ts';
+
+/** Inline content in the shape of one channel; undefined when it has nothing that channel can show. */
+export function channelContentOf(content: Content, adapter: AdapterDefinition): ChannelContent | undefined {
+  return (content.channels?.[adapter.channel] as ChannelContent | undefined) ?? adapter.fromContent(content);
+}
+
+export interface ContentCheck {
+  request: CreateNotification;
+  routes: string[][];
+  to: Record<string, string>;
+  template: PublishedTemplate | undefined;
+  templates: TemplateService;
+  adapters: Adapters;
+}
+
+/** @throws invalid_content or invalid_recipient with the path of each fault */
+export function checkContent(check: ContentCheck): void {
+  const { request, routes, to, template, adapters } = check;
+  if (request.content) checkContentChannels(request.content, adapters);
+  const named = routes.flat().filter((channel) => channel !== AUTO);
+  const field = request.channels ? 'channels' : 'route';
+  for (const [i, channel] of named.entries()) {
+    const adapter = adapters.adapter(channel) as AdapterDefinition;
+    checkReachable(to, adapter, `body.to.${channel}`);
+    if (template) {
+      if (template.content[channel] === undefined) {
+        throw invalid('invalid_content', [{ path: `body.${field}.${i}`, message: `the template ${template.key} has no content for ${channel}` }]);
+      }
+    } else if (request.content) {
+      checkInline(check, request.content, adapter, `body.${field}.${i}`);
+    }
+  }
+  if (named.length === 0) checkAutomatic(check);
+}
+
+/** A named channel needs an address now, unless a profile may have one. */
+function checkReachable(to: Record<string, string>, adapter: AdapterDefinition, path: string): void {
+  if (to[adapter.channel] !== undefined || to['userId'] !== undefined) return;
+  throw invalid('invalid_recipient', [{ path, message: `is needed to reach somebody by ${adapter.channel} (or a userId)` }]);
+}
+
+function checkInline({ templates, request }: ContentCheck, content: Content, adapter: AdapterDefinition, path: string): void {
+  const inline = channelContentOf(content, adapter);
+  if (inline === undefined) {
+    throw invalid('invalid_content', [{ path, message: `the content has nothing that ${adapter.channel} can show` }]);
+  }
+  const base = content.channels?.[adapter.channel] ? `body.content.channels.${adapter.channel}` : 'body.content';
+  try {
+    templates.checkInline(inline, adapter.channel, request.data ?? {});
+  } catch (error) {
+    if (!(error instanceof ServiceError) || !error.errors) throw error;
+    throw invalid(error.code, error.errors.map(({ path: at, message }): FieldError => ({ path: at ? `${base}.${at}` : base, message })));
+  }
+}
+
+/** With no channel named, at least one that can be reached must have content. */
+function checkAutomatic(check: ContentCheck): void {
+  const { to, template, request, adapters } = check;
+  const usable = adapters.channels().filter((channel) => {
+    const adapter = adapters.adapter(channel) as AdapterDefinition;
+    if (to[channel] === undefined && to['userId'] === undefined) return false;
+    if (template) return template.content[channel] !== undefined;
+    return request.content !== undefined && channelContentOf(request.content, adapter) !== undefined;
+  });
+  if (usable.length === 0) {
+    throw invalid('invalid_content', [{ path: template ? 'body.template' : 'body.content', message: 'has nothing for any channel on which this recipient can be reached' }]);
+  }
+  if (!request.content) return;
+  const explicit = Object.keys(request.content.channels ?? {});
+  const inline = to['userId'] === undefined ? usable : usable.filter((channel) => to[channel] !== undefined || explicit.includes(channel));
+  for (const channel of inline) checkInline(check, request.content, adapters.adapter(channel) as AdapterDefinition, 'body.content');
+}

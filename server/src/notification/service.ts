@@ -1,0 +1,333 @@
+/**
+ * Notifications as callers deal with them: accept, read, edit, cancel, resend, delete, list, redrive.
+ *
+ * `accept` is the hot path: everything that can be refused is refused before the store is asked,
+ * then one durable write, then the dispatcher. It reads from caches only.
+ */
+import { hash } from 'node:crypto';
+import type { Content } from '@tidings/contracts/content';
+import type { CreateNotification, EditNotification, Ledger, Redrive } from '@tidings/contracts/notification';
+import { messageTopic, type Hints } from '../cache/hints.ts';
+import type { Clock } from '../clock.ts';
+import type { Caller } from '../application/application-store.ts';
+import type { EventStore, MessageEvent } from '../analytics/event-store.ts';
+import type { Dispatcher } from '../dispatch/dispatcher.ts';
+import { ServiceError } from '../errors.ts';
+import type { TemplateService } from '../template/service.ts';
+import { checkContent } from './content.ts';
+import { AUTO, laneOf, type NotificationBody, type NotificationRecord } from './notification.ts';
+import type { FoundMessage, IdempotencyKey, NotificationStore, QueueEntry, SearchFilter } from './notification-store.ts';
+import { decidePriority } from './priority.ts';
+import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
+
+export interface NotificationServiceOptions {
+  store: NotificationStore;
+  events: EventStore;
+  templates: TemplateService;
+  adapters: Adapters;
+  dispatcher: Dispatcher;
+  hints: Hints;
+  clock: Clock;
+  /** How long a queued message may wait before it is queued again, in ms. */
+  leaseMs: number;
+  /** Channels in the order in which they are tried when neither request nor user names one. */
+  defaultOrder: readonly string[];
+}
+
+export interface AcceptOptions {
+  /** As the caller sent it; null when it sent none. */
+  idempotencyKey: string | null;
+  /** Ask delivery for a hint when a message has ended. */
+  watched: boolean;
+}
+
+export interface AcceptedNotification {
+  id: number;
+  body: NotificationBody;
+  /** True when the idempotency key was used before for the same request. */
+  replayed: boolean;
+}
+
+/** Most messages that one redrive takes; the next call goes on. */
+const REDRIVE_LIMIT = 1_000_000;
+
+export type NotificationService = ReturnType<typeof createNotificationService>;
+
+export function createNotificationService(options: NotificationServiceOptions) {
+  const { store, events, templates, adapters, dispatcher, hints, clock, leaseMs, defaultOrder } = options;
+
+  /** The request as it is stored; throws for everything that makes it unacceptable. */
+  function prepare(caller: Caller, request: CreateNotification, now: number): NotificationBody {
+    checkChannels(request, adapters);
+    const to = checkRecipient(request.to, adapters);
+    const { sendAt, expiresAt } = checkTimes(request, now);
+    const template = templateOf(caller.applicationId, request);
+    const routes = request.channels?.map((channel) => [channel]) ?? [request.route ?? [AUTO]];
+    checkContent({ request, routes, to, template, templates, adapters });
+    return {
+      to,
+      template: template ? { key: template.key, version: template.version } : null,
+      content: request.content ?? null,
+      data: request.data ?? {},
+      category: request.category ?? template?.category ?? null,
+      priority: decidePriority(request.priority, template?.priority),
+      metadata: request.metadata ?? {},
+      collapseKey: request.collapseKey ?? null,
+      createdAt: now,
+      sendAt,
+      expiresAt,
+      resendOf: null,
+      batch: null,
+      test: caller.kind === 'test',
+      routes,
+    };
+  }
+
+  function templateOf(applicationId: number, request: CreateNotification) {
+    if ((request.template === undefined) === (request.content === undefined)) {
+      throw new ServiceError('invalid_request', {
+        detail: 'A notification needs either a template or content.',
+        errors: [{ path: 'body', message: 'needs exactly one of template and content' }],
+      });
+    }
+    if (request.template === undefined) return undefined;
+    const { key, version } =
+      typeof request.template === 'string' ? { key: request.template, version: undefined } : request.template;
+    const template = templates.resolve(applicationId, { key, version: version ?? null });
+    templates.checkData(template, request.data ?? {});
+    return template;
+  }
+
+  async function keep(
+    caller: Caller,
+    body: NotificationBody,
+    idempotency: IdempotencyKey | null,
+    watched: boolean,
+  ): Promise<AcceptedNotification> {
+    const text = JSON.stringify(body);
+    const lane = laneOf(body.priority);
+    const { applicationId } = caller;
+    const result = await store.accept({
+      applicationId,
+      lane,
+      body,
+      text,
+      leaseUntil: body.createdAt + leaseMs,
+      idempotency,
+    });
+    if (result.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
+    if (result.kind === 'replayed') {
+      const record = await store.get(applicationId, result.id);
+      // Deleted since: the key still stands for it, and its answer is the same.
+      return { id: result.id, body: record?.body ?? body, replayed: true };
+    }
+    if (body.sendAt === null || body.sendAt <= body.createdAt) {
+      dispatcher.dispatch(entriesOf({ id: result.id, applicationId, body, text, watched, defaultOrder }));
+    }
+    return { id: result.id, body, replayed: false };
+  }
+
+  async function record(caller: Caller, id: number): Promise<NotificationRecord> {
+    const found = await store.get(scopeOf(caller), id);
+    if (!found) throw new ServiceError('not_found', { detail: 'There is no such notification.' });
+    return found;
+  }
+
+  async function note(messageIds: readonly number[], type: string, detail: MessageEvent['detail'] = null): Promise<void> {
+    await events.append(messageIds.map((messageId) => ({ messageId, at: clock.now(), type, detail })));
+  }
+
+  return {
+    /**
+     * Stores a notification durably and hands it to its lane.
+     * @throws ServiceError of kind invalid (with paths), idempotency_mismatch, or unavailable.
+     */
+    async accept(caller: Caller, request: CreateNotification, { idempotencyKey, watched }: AcceptOptions) {
+      const body = prepare(caller, request, clock.now());
+      const idempotency =
+        idempotencyKey === null ? null : digestKey(caller, 'notifications', idempotencyKey, JSON.stringify(request));
+      return keep(caller, body, idempotency, watched);
+    },
+
+    get: record,
+
+    async timeline(caller: Caller, id: number): Promise<{ record: NotificationRecord; events: MessageEvent[] }> {
+      const found = await record(caller, id);
+      return { record: found, events: await events.timeline(id + 1, id + found.messages.length) };
+    },
+
+    /** Changes a notification none of whose messages has become due. @throws conflict */
+    async edit(caller: Caller, id: number, change: EditNotification): Promise<NotificationRecord> {
+      const found = await record(caller, id);
+      const now = clock.now();
+      const request = requestOf(found.body, change);
+      const body = { ...prepare({ ...caller, kind: found.body.test ? 'test' : 'live' }, request, now) };
+      Object.assign(body, { createdAt: found.body.createdAt, resendOf: found.body.resendOf, batch: found.body.batch });
+      const nextAt = Math.max(body.sendAt ?? now, now);
+      if (!(await store.edit(id, body, laneOf(body.priority), nextAt))) {
+        throw new ServiceError('conflict', { detail: 'The notification is no longer scheduled, so it cannot be edited.' });
+      }
+      await note(found.messages.map((message) => message.id), 'edited', { fields: Object.keys(change) });
+      return record(caller, id);
+    },
+
+    /** Cancels what has not been sent. @throws conflict when there was nothing left to cancel */
+    async cancel(caller: Caller, id: number): Promise<NotificationRecord> {
+      const found = await record(caller, id);
+      const cancelled = await store.cancel(id, clock.now());
+      const all = found.messages.every((message) => message.status === 'cancelled');
+      if (cancelled.length === 0 && !all) {
+        throw new ServiceError('conflict', { detail: 'Every message has been sent or has ended, so there is nothing to cancel.' });
+      }
+      await note(cancelled, 'cancelled', { status: 'cancelled' });
+      for (const messageId of cancelled) hints.publish(messageTopic(messageId), null);
+      return record(caller, id);
+    },
+
+    /** Sends the same again, as a new notification that names the old one. */
+    async resend(caller: Caller, id: number, { idempotencyKey, watched }: AcceptOptions): Promise<AcceptedNotification> {
+      const found = await record(caller, id);
+      const now = clock.now();
+      const { expiresAt } = found.body;
+      const body: NotificationBody = {
+        ...found.body,
+        createdAt: now,
+        sendAt: null,
+        expiresAt: expiresAt !== null && expiresAt > now ? expiresAt : null,
+        resendOf: id,
+        test: caller.kind === 'test',
+      };
+      const owner = { ...caller, applicationId: found.applicationId };
+      const idempotency = idempotencyKey === null ? null : digestKey(owner, `resend/${id}`, idempotencyKey, String(id));
+      return keep(owner, body, idempotency, watched);
+    },
+
+    /** Removes a notification that has ended, with its messages, events and inbox items. @throws conflict */
+    async delete(caller: Caller, id: number): Promise<void> {
+      await record(caller, id);
+      if (!(await store.delete(id))) {
+        throw new ServiceError('conflict', { detail: 'A message has not ended yet; cancel the notification first.' });
+      }
+    },
+
+    list(filter: SearchFilter): Promise<FoundMessage[]> {
+      return store.search(filter);
+    },
+
+    ledger(applicationId: number | null): Promise<Ledger> {
+      return store.ledger(applicationId);
+    },
+
+    /** Gives dead letters new attempts, spread at the given rate. Resolves with how many were taken. */
+    async redrive(caller: Caller, request: Redrive, messageIds: number[] | undefined): Promise<number> {
+      const { channel, from, to, ratePerSecond = 50 } = request;
+      return store.redrive(
+        {
+          applicationId: scopeOf(caller),
+          messageIds,
+          channel,
+          from: from === undefined ? undefined : Date.parse(from),
+          to: to === undefined ? undefined : Date.parse(to),
+        },
+        { startAt: clock.now(), intervalMs: 1000 / ratePerSecond, limit: REDRIVE_LIMIT },
+      );
+    },
+
+    /**
+     * Resolves with the notification once every message has ended, or after `waitMs` with what it
+     * is then. To be called before the acceptance is dispatched or with `watched`: a hint that was
+     * missed costs only the wait.
+     */
+    async outcome(caller: Caller, id: number, waitMs: number): Promise<NotificationRecord> {
+      const deadline = clock.monotonic() + waitMs;
+      for (;;) {
+        const found = await record(caller, id);
+        const open = found.messages.filter((message) => message.nextAt !== null || message.status === 'sent');
+        const left = deadline - clock.monotonic();
+        if (open.length === 0 || left <= 0) return found;
+        await hintOrTime(hints, clock, open.map((message) => messageTopic(message.id)), left);
+      }
+    },
+  };
+}
+
+/** Operators see every application; everybody else its own. */
+export function scopeOf(caller: Caller): number | null {
+  return caller.scopes.includes('admin') ? null : caller.applicationId;
+}
+
+function entriesOf(accepted: {
+  id: number;
+  applicationId: number;
+  body: NotificationBody;
+  text: string;
+  watched: boolean;
+  defaultOrder: readonly string[];
+}): QueueEntry[] {
+  const { id, applicationId, body, text, watched, defaultOrder } = accepted;
+  return body.routes.map((route, i) => ({
+    messageId: id + 1 + i,
+    notificationId: id,
+    applicationId,
+    lane: laneOf(body.priority),
+    channel: route[0] === AUTO ? likelyChannel(body, defaultOrder) : (route[0] as string),
+    claim: 0,
+    attempt: 0,
+    attemptsBefore: 0,
+    step: 0,
+    route: null,
+    body: text,
+    watched,
+    suspect: false,
+  }));
+}
+
+/** Which channel delivery will probably choose: entries wait beside others of their channel. */
+function likelyChannel(body: NotificationBody, defaultOrder: readonly string[]): string {
+  if (body.to['userId'] !== undefined) return AUTO;
+  return defaultOrder.find((channel) => body.to[channel] !== undefined) ?? AUTO;
+}
+
+/** 132 bits of SHA-256: enough that no two keys meet, short enough to store for each request. */
+const DIGEST_LENGTH = 22;
+
+function digestKey(caller: Caller, route: string, key: string, request: string): IdempotencyKey {
+  const digest = (text: string): string => hash('sha256', text, 'base64url').slice(0, DIGEST_LENGTH);
+  return {
+    keyDigest: digest(`${caller.applicationId}\n${caller.kind}\n${route}\n${key}`),
+    requestDigest: digest(request),
+  };
+}
+
+/** The stored body as a request again, with a change applied. */
+function requestOf(body: NotificationBody, change: EditNotification): CreateNotification {
+  const time = (at: number | null): string | undefined => (at === null ? undefined : new Date(at).toISOString());
+  const content: Content | undefined = change.content ?? body.content ?? undefined;
+  const routes = body.routes;
+  const automatic = routes.length === 1 && routes[0]?.[0] === AUTO;
+  return {
+    to: body.to as CreateNotification['to'],
+    ...(body.template && !change.content ? { template: body.template } : { content }),
+    data: change.data ?? body.data,
+    ...(routes.length > 1 ? { channels: routes.map((route) => route[0] as string) } : automatic ? {} : { route: routes[0] }),
+    priority: change.priority ?? body.priority,
+    category: change.category ?? body.category ?? undefined,
+    sendAt: change.sendAt ?? time(body.sendAt),
+    expiresAt: change.expiresAt ?? time(body.expiresAt),
+    metadata: change.metadata ?? body.metadata,
+    collapseKey: change.collapseKey ?? body.collapseKey ?? undefined,
+  };
+}
+
+function hintOrTime(hints: Hints, clock: Clock, topics: string[], waitMs: number): Promise<void> {
+  return new Promise((resolve) => {
+    const unsubscribe: (() => void)[] = [];
+    const done = (): void => {
+      timer.cancel();
+      for (const stop of unsubscribe) stop();
+      resolve();
+    };
+    const timer = clock.after(waitMs, done);
+    for (const topic of topics) unsubscribe.push(hints.subscribe(topic, done));
+  });
+}

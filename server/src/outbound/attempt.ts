@@ -1,0 +1,123 @@
+/**
+ * One attempt through one account, within its time limit. A provider that ignores the abort loses
+ * its turn all the same: its late answer is not waited for.
+ */
+import type { AdapterDefinition } from '../adapters/adapter.ts';
+import { type Delivery, type Outcome, RESPONSE_LIMIT } from '../adapters/provider.ts';
+import type { Clock } from '../clock.ts';
+import { failpoint } from '../failpoint.ts';
+import type { Service } from '../lifecycle.ts';
+import type { Account } from './account.ts';
+
+/** How often time limits are looked at: one timer for all attempts instead of one each. */
+const TICK_MS = 50;
+/** A provider that was told to stop has this long to say what it knows. */
+const ABORT_GRACE_MS = 1000;
+
+interface UnderWay {
+  abortAt: number;
+  giveUpAt: number;
+  controller: AbortController;
+  giveUp(outcome: Outcome): void;
+}
+
+export interface Attempts extends Service {
+  clock: Clock;
+  underWay: Set<UnderWay>;
+}
+
+/** Holds the time limits of all attempts under way. */
+export function createAttempts(clock: Clock): Attempts {
+  const underWay = new Set<UnderWay>();
+  let timer: { cancel(): void } | undefined;
+  function look(): void {
+    const now = clock.monotonic();
+    for (const attempt of underWay) {
+      if (now >= attempt.giveUpAt) {
+        attempt.giveUp({ kind: 'retry', reason: 'timeout', ambiguous: true, response: 'the provider did not stop in time' });
+      } else if (now >= attempt.abortAt && !attempt.controller.signal.aborted) {
+        attempt.controller.abort();
+      }
+    }
+  }
+  return {
+    name: 'attempts',
+    clock,
+    underWay,
+    async start() {
+      timer = clock.every(TICK_MS, look);
+    },
+    async stop() {
+      timer?.cancel();
+    },
+  };
+}
+
+export interface AttemptRequest {
+  adapter: AdapterDefinition;
+  /** In its normal spelling. */
+  address: string;
+  account: Account;
+  delivery: Delivery;
+}
+
+/** `waitMs` above 0 means that nothing was tried: the account takes nothing before that. */
+export async function runAttempt(
+  attempts: Attempts,
+  { adapter, address, account, delivery }: AttemptRequest,
+): Promise<{ outcome: Outcome; waitMs: number; durationMs: number }> {
+  const simulated = simulatedOutcome(adapter, address);
+  if (simulated) return { outcome: simulated, waitMs: 0, durationMs: 0 };
+  const waitMs = account.begin(delivery);
+  if (waitMs > 0) return { outcome: { kind: 'retry', reason: 'waiting_for_provider' }, waitMs, durationMs: 0 };
+  const startedAt = attempts.clock.monotonic();
+  const outcome = await send(attempts, account, delivery, startedAt);
+  failpoint('after-provider');
+  account.finish(delivery, outcome);
+  return { outcome, waitMs: 0, durationMs: attempts.clock.monotonic() - startedAt };
+}
+
+function send(attempts: Attempts, account: Account, delivery: Delivery, startedAt: number): Promise<Outcome> {
+  return new Promise((resolve) => {
+    const controller = new AbortController();
+    const { timeoutMs } = account.definition.limits;
+    const attempt: UnderWay = {
+      abortAt: startedAt + timeoutMs,
+      giveUpAt: startedAt + timeoutMs + ABORT_GRACE_MS,
+      controller,
+      giveUp(outcome) {
+        attempts.underWay.delete(attempt);
+        resolve(outcome);
+      },
+    };
+    attempts.underWay.add(attempt);
+    account.send(delivery, controller.signal).then(
+      (outcome) => attempt.giveUp(shortened(outcome)),
+      (error: unknown) => attempt.giveUp(faultOf(error)),
+    );
+  });
+}
+
+/** A provider that throws has a fault; the message is tried again like after any failure. */
+function faultOf(error: unknown): Outcome {
+  return { kind: 'retry', reason: 'provider_fault', response: String((error as Error)?.message ?? error).slice(0, RESPONSE_LIMIT) };
+}
+
+function shortened(outcome: Outcome): Outcome {
+  if (outcome.response === undefined || outcome.response.length <= RESPONSE_LIMIT) return outcome;
+  return { ...outcome, response: outcome.response.slice(0, RESPONSE_LIMIT) };
+}
+
+/** The fixed addresses of each channel that stand for an outcome. */
+function simulatedOutcome({ simulated }: AdapterDefinition, address: string): Outcome | undefined {
+  switch (address) {
+    case simulated.delivered:
+      return { kind: 'sent', response: 'simulated' };
+    case simulated.temporaryFailure:
+      return { kind: 'retry', reason: 'simulated_temporary_failure', response: 'simulated' };
+    case simulated.permanentFailure:
+      return { kind: 'rejected', reason: 'simulated_permanent_failure', scope: 'recipient', response: 'simulated' };
+    default:
+      return undefined;
+  }
+}

@@ -1,0 +1,188 @@
+/**
+ * The claim loop: takes entries from its lanes, claims a group at a time in the store, delivers
+ * each, stores what came of it. It decides when and how much; deliver.ts decides what happens.
+ *
+ *   queue → lane buffers → claim (a group) → deliver (each) → complete (a group) → free the place
+ *
+ * A message whose earlier claim was never completed may have killed its process. Such suspects are
+ * delivered one at a time, so that one poisonous message takes no neighbour with it twice.
+ */
+import type { Clock, Timer } from '../clock.ts';
+import { failpoint } from '../failpoint.ts';
+import type { Service } from '../lifecycle.ts';
+import type { Lane } from '../notification/notification.ts';
+import type { NotificationStore, QueueEntry } from '../notification/notification-store.ts';
+import type { Queue, QueueConsumer } from '../queue/queue.ts';
+import type { Completer } from './completer.ts';
+import type { Deliver } from './deliver.ts';
+import { LaneBuffer } from './lane-buffer.ts';
+import { divide, freeSlots, type LaneShares } from './lane-share.ts';
+
+/** Entries per claim: past some 64 the share of the commit no longer shrinks. */
+const GROUP = 64;
+/** Claims under way at once: one being committed, one waiting for it. */
+const CLAIMS = 2;
+const LANES_IN_ORDER = [0, 1, 2] as const;
+
+export interface ProcessorOptions {
+  store: NotificationStore;
+  queue: Queue;
+  deliver: Deliver;
+  completer: Completer;
+  /** How many attempts a channel can begin now; for a channel that is not decided yet, unlimited. */
+  capacity(channel: string): number;
+  clock: Clock;
+  shares: LaneShares;
+  laneCapacity: number;
+  /** How long a claim holds: longer than any attempt can take. */
+  claimMs: number;
+}
+
+export interface Processor extends Service, QueueConsumer {
+  readonly underWay: readonly [number, number, number];
+  readonly waiting: readonly [number, number, number];
+  /** Lanes of which the queue has lost entries; cleared by whoever fetched them from the store. */
+  readonly incomplete: Set<Lane>;
+  /** Looks whether something can be begun; called when capacity may have returned. */
+  pump(): void;
+}
+
+export function createProcessor(options: ProcessorOptions): Processor {
+  const { store, queue, deliver, completer, capacity, clock, shares, claimMs } = options;
+  const buffers = LANES_IN_ORDER.map(() => new LaneBuffer(options.laneCapacity));
+  const suspects: QueueEntry[] = [];
+  const underWay: [number, number, number] = [0, 0, 0];
+  const incomplete = new Set<Lane>();
+  const work = new Set<Promise<void>>();
+  let claims = 0;
+  let suspectUnderWay = false;
+  let scheduled = false;
+  let stopping = false;
+  let timer: Timer | undefined;
+
+  function buffer(lane: Lane): LaneBuffer {
+    return buffers[lane] as LaneBuffer;
+  }
+
+  function schedule(): void {
+    if (scheduled || stopping) return;
+    scheduled = true;
+    setImmediate(() => {
+      scheduled = false;
+      pump();
+    });
+  }
+
+  function pump(): void {
+    if (stopping) return;
+    beginSuspect();
+    while (claims < CLAIMS) {
+      const group = nextGroup();
+      if (group.length === 0) return;
+      begin(group);
+    }
+  }
+
+  function nextGroup(): QueueEntry[] {
+    const waiting = LANES_IN_ORDER.map((lane) => buffer(lane).size) as [number, number, number];
+    const free = LANES_IN_ORDER.map((lane) => Math.min(waiting[lane], freeSlots(lane, underWay, shares)));
+    const places = Math.min(GROUP, shares.concurrency - underWay[0] - underWay[1] - underWay[2]);
+    const parts = divide(places, free as [number, number, number], shares);
+    const group: QueueEntry[] = [];
+    for (const lane of LANES_IN_ORDER) {
+      underWay[lane] += buffer(lane).take(parts[lane] as number, capacity, group);
+    }
+    return group;
+  }
+
+  function begin(group: QueueEntry[]): void {
+    claims++;
+    const done = claimAndDeliver(group).finally(() => work.delete(done));
+    work.add(done);
+  }
+
+  async function claimAndDeliver(group: QueueEntry[]): Promise<void> {
+    const until = clock.now() + claimMs;
+    let held: boolean[];
+    try {
+      held = await store.claim(group.map(({ messageId, claim }) => ({ messageId, claim, until })));
+    } catch {
+      // The store is away. The rows keep their lease; they come back by the sweeper.
+      held = [];
+      for (const { lane } of group) incomplete.add(lane);
+    }
+    failpoint('after-claim');
+    claims--;
+    group.forEach((entry, i) => {
+      if (held[i]) run(entry);
+      else underWay[entry.lane]--;
+    });
+    schedule();
+  }
+
+  function run(entry: QueueEntry): void {
+    const done = deliverOne(entry).finally(() => {
+      work.delete(done);
+      underWay[entry.lane]--;
+      schedule();
+    });
+    work.add(done);
+  }
+
+  async function deliverOne(entry: QueueEntry): Promise<void> {
+    await completer.complete(await deliver(entry), entry.watched);
+  }
+
+  function beginSuspect(): void {
+    const entry = suspectUnderWay ? undefined : suspects.shift();
+    if (!entry) return;
+    suspectUnderWay = true;
+    underWay[entry.lane]++;
+    const done = claimAndDeliverSuspect(entry).finally(() => {
+      work.delete(done);
+      suspectUnderWay = false;
+      underWay[entry.lane]--;
+      schedule();
+    });
+    work.add(done);
+  }
+
+  async function claimAndDeliverSuspect(entry: QueueEntry): Promise<void> {
+    const { messageId, claim } = entry;
+    const [held] = await store.claim([{ messageId, claim, until: clock.now() + claimMs }]).catch(() => [false]);
+    if (held) await deliverOne(entry);
+  }
+
+  return {
+    name: 'processor',
+    underWay,
+    get waiting() {
+      return LANES_IN_ORDER.map((lane) => buffer(lane).size) as [number, number, number];
+    },
+    incomplete,
+    pump: schedule,
+    room: (lane) => (stopping ? 0 : buffer(lane).room),
+    take(lane, entries, settle) {
+      for (const entry of entries) {
+        if (entry.suspect) suspects.push(entry);
+        else buffer(lane).add(entry);
+      }
+      // The store knows each of them, and its sweeper finds what is lost here.
+      settle();
+      schedule();
+    },
+    missed(lane) {
+      incomplete.add(lane);
+    },
+    async start() {
+      queue.consume(this);
+      // Rate limits and breakers let go by time alone, without an event to wake up on.
+      timer = clock.every(20, schedule);
+    },
+    async stop() {
+      stopping = true;
+      timer?.cancel();
+      await Promise.all(work);
+    },
+  };
+}

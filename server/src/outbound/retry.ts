@@ -1,0 +1,75 @@
+/**
+ * The only place that decides what follows an attempt: an end, another attempt later, or the next
+ * channel of the route. Pure: the same inputs give the same decision.
+ */
+import type { MessageStatus } from '@tidings/contracts/common';
+import type { Outcome } from '../adapters/provider.ts';
+
+export interface RetryPolicy {
+  /** Waits between attempts on one channel, in ms; their number plus one is the number of attempts. */
+  delaysMs: readonly number[];
+  /** Share by which a wait may be longer. */
+  jitter: number;
+}
+
+export interface AttemptState {
+  /** Attempts made so far, this one included. */
+  attempt: number;
+  /** Those of them that do not count against the present channel. */
+  attemptsBefore: number;
+  step: number;
+  /** Channels in the route. */
+  steps: number;
+  /** ms since 1970. */
+  expiresAt: number | null;
+}
+
+export interface Decision {
+  status: MessageStatus;
+  nextAt: number | null;
+  step: number;
+  attemptsBefore: number;
+  reason: string | null;
+}
+
+export function maxAttempts(policy: RetryPolicy): number {
+  return policy.delaysMs.length + 1;
+}
+
+/** @param random a number in [0, 1) */
+export function decide(
+  outcome: Outcome,
+  state: AttemptState,
+  policy: RetryPolicy,
+  { now, random, receipts }: { now: number; random: number; receipts: boolean },
+): Decision {
+  const { step, attemptsBefore } = state;
+  if (outcome.kind === 'sent') {
+    const status = receipts ? 'sent' : 'delivered';
+    return { status, nextAt: null, step, attemptsBefore, reason: null };
+  }
+  // A configuration that an operator must mend may be mended while the message waits.
+  const final = outcome.kind === 'rejected' && outcome.scope !== 'config';
+  if (final) return nextChannel(state, outcome.reason, now);
+  const made = state.attempt - attemptsBefore;
+  const wait = policy.delaysMs[made - 1];
+  if (wait === undefined) return nextChannel(state, outcome.reason, now);
+  const asked = outcome.kind === 'retry' ? (outcome.retryAfterMs ?? 0) : 0;
+  const nextAt = Math.round(now + Math.max(wait, asked) * (1 + policy.jitter * random));
+  return {
+    status: 'accepted',
+    // Looked at once more when it expires, so that it ends then and not at some later attempt.
+    nextAt: state.expiresAt === null ? nextAt : Math.min(nextAt, state.expiresAt),
+    step,
+    attemptsBefore,
+    reason: outcome.reason,
+  };
+}
+
+/** The channel has failed for good: the next one of the route at once, or the end. */
+export function nextChannel(state: AttemptState, reason: string, now: number): Decision {
+  if (state.step + 1 < state.steps) {
+    return { status: 'accepted', nextAt: now, step: state.step + 1, attemptsBefore: state.attempt, reason };
+  }
+  return { status: 'failed', nextAt: null, step: state.step, attemptsBefore: state.attemptsBefore, reason };
+}

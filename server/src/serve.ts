@@ -1,0 +1,81 @@
+/** Runs the service from a configuration until it is told to stop. */
+import { pino } from 'pino';
+import { startSupervisor, type Supervisor } from './assemble/supervisor.ts';
+import { migrateDataFiles } from './assemble/migration.ts';
+import type { ApplicationService } from './application/service.ts';
+import type { Config } from './config.ts';
+import { lockFolder, masterKeyOf } from './data-folder.ts';
+
+export async function serve(config: Config, startedAt: number): Promise<void> {
+  const log = pino({ level: config.log.level, base: { thread: 'main' } });
+  if (process.env['TIDINGS_FAILPOINTS']) log.warn('failpoints are armed: this process will kill itself');
+  const lock = lockFolder(config.dataDir);
+  const masterKey = masterKeyOf(config.dataDir, config.masterKey);
+  migrateDataFiles(config.dataDir);
+
+  let supervisor: Supervisor | undefined;
+  let stopping = false;
+  async function stop(code: number): Promise<never> {
+    stopping = true;
+    supervisor?.api.drain();
+    await supervisor?.stop();
+    lock.release();
+    process.exit(code);
+  }
+  supervisor = await startSupervisor({
+    config,
+    masterKey,
+    log,
+    fatal(error) {
+      log.fatal({ err: error }, 'the service cannot go on');
+      process.exit(1);
+    },
+  });
+  for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
+    process.on(signal, () => {
+      // A second signal means now.
+      if (stopping) process.exit(1);
+      stop(0).catch((error: unknown) => {
+        log.error({ err: error }, 'the stop was not clean');
+        process.exit(1);
+      });
+    });
+  }
+  const url = config.publicUrl ?? `http://${hostOf(config.host)}:${supervisor.api.address.port}`;
+  await greet(supervisor.api.applications, { url, bootstrapKey: config.bootstrapKey, startedAt });
+}
+
+function hostOf(host: string): string {
+  if (host === '0.0.0.0' || host === '::') return 'localhost';
+  return host.includes(':') ? `[${host}]` : host;
+}
+
+async function greet(
+  applications: ApplicationService,
+  { url, bootstrapKey, startedAt }: { url: string; bootstrapKey: string | undefined; startedAt: number },
+): Promise<void> {
+  const bootstrap = await applications.bootstrap(bootstrapKey);
+  const { token } = await applications.createAdminLink();
+  const shown = bootstrap.kind === 'generated' ? bootstrap.key : '$TIDINGS_API_KEY';
+  const keyLine = {
+    generated: `${shown}   (shown this once)`,
+    configured: 'the one in TIDINGS_BOOTSTRAP_KEY',
+    kept: 'the one shown at the first start',
+    refused: 'the one in TIDINGS_BOOTSTRAP_KEY was revoked; choose another',
+  }[bootstrap.kind];
+  process.stdout.write(`
+Tidings is ready at ${url}  (${Math.round(performance.now() - startedAt)} ms)
+
+  Admin link  ${url}/console#token=${token}   (once, within an hour)
+  API key     ${keyLine}
+  Reference   ${url}/docs
+
+  Send a first message; without a mail server configured it is captured and shown, not sent:
+
+  curl -sS ${url}/v1/notifications?wait=5s \\
+    -H 'Authorization: Bearer ${shown}' \\
+    -H 'Content-Type: application/json' \\
+    -d '{"to":{"email":"ada@example.com"},"content":{"title":"Hello","text":"It works."}}'
+
+`);
+}
