@@ -1,19 +1,29 @@
 /** Endpoints that webhook messages are sent to, signed by the Standard Webhooks scheme. */
 import Type from 'typebox';
-import { closed, Page, Timestamp } from './common.ts';
+import { closed, Page, PageQuery, Timestamp } from './common.ts';
 
-export const WebhookEndpointId = Type.String({ pattern: '^whe_[0-9a-hjkmnp-tv-z]{11}$' });
+export const WebhookEndpointId = Type.String({
+  pattern: '^whe_[0-9a-hjkmnp-tv-z]{11}$',
+  examples: ['whe_00h4p8s3t6v'],
+});
+
+const Url = Type.String({
+  minLength: 1,
+  maxLength: 2048,
+  description:
+    'https URL of a public host, without user name and fragment; more where the operator allows it.',
+  examples: ['https://hooks.example.com/tidings'],
+});
+const Secret = Type.String({
+  maxLength: 200,
+  description: '`whsec_` and base64 of 24 to 64 bytes; made for you when left out.',
+});
 
 export const CreateWebhookEndpoint = Type.Object(
   {
-    url: Type.String({ minLength: 1, maxLength: 2048 }),
+    url: Url,
     description: Type.Optional(Type.String({ maxLength: 500 })),
-    secret: Type.Optional(
-      Type.String({
-        maxLength: 200,
-        description: '`whsec_` and base64 of 24 to 64 bytes; made for you when left out.',
-      }),
-    ),
+    secret: Type.Optional(Secret),
   },
   { ...closed, $id: 'CreateWebhookEndpoint' },
 );
@@ -21,9 +31,11 @@ export type CreateWebhookEndpoint = Type.Static<typeof CreateWebhookEndpoint>;
 
 export const EditWebhookEndpoint = Type.Object(
   {
-    url: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
-    description: Type.Optional(Type.String({ maxLength: 500 })),
-    enabled: Type.Optional(Type.Boolean()),
+    url: Type.Optional(Url),
+    description: Type.Optional(Type.Union([Type.String({ maxLength: 500 }), Type.Null()])),
+    enabled: Type.Optional(
+      Type.Boolean({ description: '`true` also forgets past failures and why it was disabled.' }),
+    ),
   },
   { ...closed, minProperties: 1, $id: 'EditWebhookEndpoint' },
 );
@@ -31,9 +43,14 @@ export type EditWebhookEndpoint = Type.Static<typeof EditWebhookEndpoint>;
 
 export const RotateWebhookSecret = Type.Object(
   {
-    secret: Type.Optional(Type.String({ maxLength: 200 })),
+    secret: Type.Optional(Secret),
     keepPreviousForSeconds: Type.Optional(
-      Type.Integer({ minimum: 0, maximum: 2_592_000, default: 86_400, description: 'Both sign until then.' }),
+      Type.Integer({
+        minimum: 0,
+        maximum: 2_592_000,
+        default: 86_400,
+        description: 'The secrets before it sign beside it for so long.',
+      }),
     ),
   },
   { ...closed, $id: 'RotateWebhookSecret' },
@@ -45,8 +62,13 @@ const fields = {
   url: Type.String(),
   description: Type.Union([Type.String(), Type.Null()]),
   enabled: Type.Boolean(),
-  disabledReason: Type.Union([Type.String(), Type.Null()]),
-  failingSince: Type.Union([Timestamp, Type.Null()]),
+  disabledReason: Type.Union([Type.String(), Type.Null()], {
+    description:
+      '`gone`: it answered 410. `failing`: it failed for days. null when a request disabled it.',
+  }),
+  failingSince: Type.Union([Timestamp, Type.Null()], {
+    description: 'First failure since the last success.',
+  }),
   secrets: Type.Integer({ description: 'How many secrets sign at present.' }),
   createdAt: Timestamp,
   updatedAt: Timestamp,
@@ -59,3 +81,9 @@ export const WebhookEndpointWithSecret = Type.Object(
 );
 export type WebhookEndpointWithSecret = Type.Static<typeof WebhookEndpointWithSecret>;
 export const WebhookEndpointPage = Page(Type.Ref('WebhookEndpoint'));
+
+/** Any text: what is no id is answered like the id of nothing. */
+export const WebhookEndpointParams = Type.Object({ id: Type.String({ maxLength: 100 }) });
+export type WebhookEndpointParams = Type.Static<typeof WebhookEndpointParams>;
+export const ListWebhookEndpointsQuery = Type.Object(PageQuery, closed);
+export type ListWebhookEndpointsQuery = Type.Static<typeof ListWebhookEndpointsQuery>;

@@ -2,6 +2,13 @@
  * Port: endpoints that webhook messages go to. Owned by this room because only webhooks have
  * them. Writes are durable when they resolve; reads see every write that resolved before them
  * in the same process, and others' writes within 5 s.
+ *
+ * Endpoints belong to one application: to every method, an endpoint of another application is
+ * one that does not exist. URLs and texts are kept and compared exactly as given: case, trailing
+ * spaces and characters of four bytes matter. Secrets are encrypted at rest.
+ *
+ * An engine fails only with `already_exists` where a method says so, and with `store_unavailable`
+ * or `store_full` when it cannot work just now.
  */
 import type {
   WebhookEndpoint,
@@ -14,14 +21,24 @@ export interface SigningEndpoint {
   applicationId: number;
   url: string;
   enabled: boolean;
-  /** `whsec_…` texts that sign now, newest first. */
+  /** `whsec_…` texts that sign now, newest first; never empty. */
   secrets: string[];
   /** Start of the present series of failures, ms since 1970, or null. */
   failingSince: number | null;
 }
 
+/** Secrets that sign at a time: more would only lengthen every request. */
+export const SECRET_LIMIT = 10;
+
+/** Why an endpoint was switched off by the service itself; null when a request did it. */
+export type DisabledReason = 'gone' | 'failing';
+
 export interface WebhookEndpointStore {
-  /** @param secret `whsec_…`, already checked */
+  /**
+   * A new endpoint, enabled, with an id greater than all before.
+   * @param secret `whsec_…`, already checked
+   * @throws already_exists when the application has an endpoint with this URL
+   */
   create(input: {
     applicationId: number;
     url: string;
@@ -29,7 +46,10 @@ export interface WebhookEndpointStore {
     secret: string;
   }): Promise<WebhookEndpointWithSecret>;
 
-  /** The endpoint with exactly this URL; made with the given secret when there is none. Concurrent calls get the same one. */
+  /**
+   * The endpoint with exactly this URL, enabled or not; made with the given secret when there is
+   * none. Concurrent calls get the same one. Cheap when it exists: called for each delivery.
+   */
   ensure(input: { applicationId: number; url: string; secret: string }): Promise<SigningEndpoint>;
 
   /** undefined when the application has no such endpoint. */
@@ -39,16 +59,28 @@ export interface WebhookEndpointStore {
   signing(applicationId: number, id: number): Promise<SigningEndpoint | undefined>;
 
   /** Newest first, ids below `before`. */
-  list(applicationId: number, page: { limit: number; before: number | null }): Promise<WebhookEndpoint[]>;
+  list(
+    applicationId: number,
+    page: { limit: number; before: number | null },
+  ): Promise<WebhookEndpoint[]>;
 
-  /** Enabling clears the reason and the series of failures. undefined when there is none. */
+  /**
+   * Changes what is given and `updatedAt`. Enabling clears the reason and the series of failures;
+   * so does another URL, which is another receiver, for the series. Disabling an endpoint that is
+   * disabled keeps its reason. undefined when there is none.
+   * @throws already_exists when another endpoint of the application has the URL; nothing is changed
+   */
   update(
     applicationId: number,
     id: number,
-    change: { url?: string; description?: string; enabled?: boolean },
+    change: { url?: string; description?: string | null; enabled?: boolean },
   ): Promise<WebhookEndpoint | undefined>;
 
-  /** Adds a secret that signs first; the ones before it sign until `previousUntil` (ms since 1970). */
+  /**
+   * Adds a secret that signs first; the ones before it sign until `previousUntil` (ms since 1970),
+   * or until the end they already had when that is earlier. Past SECRET_LIMIT the oldest end at
+   * once. Concurrent rotations all take effect. undefined when there is no such endpoint.
+   */
   rotate(
     applicationId: number,
     id: number,
@@ -58,9 +90,17 @@ export interface WebhookEndpointStore {
   /** False when there was none. */
   delete(applicationId: number, id: number): Promise<boolean>;
 
-  /** A success ends a series of failures; the first failure starts one. Idempotent. */
-  recordResult(applicationId: number, id: number, result: { ok: boolean; at: number }): Promise<void>;
+  /**
+   * The first failure starts a series of failures; a success ends it unless it happened before the
+   * series began. Idempotent, nothing without such an endpoint. Writes only when something
+   * changes, so it may be called for each delivery.
+   */
+  recordResult(
+    applicationId: number,
+    id: number,
+    result: { ok: boolean /** ms since 1970 */; at: number },
+  ): Promise<void>;
 
-  /** Switches it off with a reason; true when it was on until now. */
-  disable(applicationId: number, id: number, reason: string): Promise<boolean>;
+  /** Switches it off with a reason; true for the one call that did, false when it was off or is absent. */
+  disable(applicationId: number, id: number, reason: DisabledReason): Promise<boolean>;
 }

@@ -1,0 +1,130 @@
+/**
+ * Agents of node:http and node:https whose every connection passes the address guard: the literal
+ * host before connecting, each answer of the resolver, and the peer's address before the first
+ * byte is written, which for https is before the TLS handshake.
+ *
+ * Agents of our own, not the global ones: those follow `HTTP_PROXY` when Node is told to, and a
+ * proxy would connect wherever it is asked to.
+ */
+import http from 'node:http';
+import https from 'node:https';
+import net from 'node:net';
+import type { Duplex } from 'node:stream';
+import tls from 'node:tls';
+import { type AddressGuard, AddressNotAllowedError } from './address-guard.ts';
+
+export interface ConnectionOptions {
+  guard: AddressGuard;
+  maxConnectionsPerHost: number;
+  /** Longest time to a usable connection: resolving, connecting and TLS. */
+  connectTimeoutMs: number;
+}
+
+/**
+ * Idle connections end before receivers end them: 5 s is the default of Node and of several
+ * proxies, and a request on a connection that is just being closed is lost.
+ */
+const IDLE_MS = 4000;
+/** Idle connections kept per host. */
+const MAX_IDLE_PER_HOST = 16;
+
+type Connected = (error: Error | null, socket?: Duplex) => void;
+type Connect = (options: net.TcpNetConnectOpts & { servername?: string }, done: Connected) => void;
+
+export interface GuardedAgents {
+  agentOf(protocol: string): http.Agent;
+  /** Ends all connections, also those being opened. */
+  close(): void;
+}
+
+export function createGuardedAgents(options: ConnectionOptions): GuardedAgents {
+  const opening = new Set<Duplex>();
+  const settings = {
+    keepAlive: true,
+    timeout: IDLE_MS,
+    maxSockets: options.maxConnectionsPerHost,
+    maxFreeSockets: Math.min(options.maxConnectionsPerHost, MAX_IDLE_PER_HOST),
+  };
+  const plain = new http.Agent(settings);
+  const secure = new https.Agent(settings);
+  setConnect(plain, (target, done) => openConnection(options, opening, target, false, done));
+  setConnect(secure, (target, done) => openConnection(options, opening, target, true, done));
+  return {
+    agentOf: (protocol) => (protocol === 'https:' ? secure : plain),
+    close() {
+      for (const socket of opening) socket.destroy(new Error('the account was closed'));
+      plain.destroy();
+      secure.destroy();
+    },
+  };
+}
+
+function setConnect(agent: http.Agent, connect: Connect): void {
+  agent.createConnection = (options, callback) => {
+    connect(options as Parameters<Connect>[0], callback as Connected);
+    return undefined;
+  };
+}
+
+function openConnection(
+  { guard, connectTimeoutMs }: ConnectionOptions,
+  opening: Set<Duplex>,
+  { host, port, servername }: Parameters<Connect>[0],
+  secure: boolean,
+  done: Connected,
+): void {
+  const name = host ?? '';
+  if (net.isIP(name) !== 0 && guard.refusalOf(name) !== undefined) {
+    return done(new AddressNotAllowedError());
+  }
+  const socket = net.connect({ host: name, port, lookup: guard.lookup, noDelay: true });
+  const stages: Duplex[] = [socket];
+  opening.add(socket);
+  let settled = false;
+  const settle = (error: Error | null, connected?: Duplex): void => {
+    if (settled) return;
+    settled = true;
+    clearTimeout(limit);
+    opening.delete(socket);
+    if (error) for (const stage of stages) stage.destroy();
+    done(error, connected);
+  };
+  const limit = setTimeout(() => settle(failure('ETIMEDOUT')), connectTimeoutMs);
+  socket.once('error', settle);
+  socket.once('close', () => settle(failure('ECONNRESET')));
+  socket.once('connect', () => {
+    const peer = socket.remoteAddress;
+    if (peer === undefined) return settle(failure('ECONNRESET'));
+    if (guard.refusalOf(peer) !== undefined) return settle(new AddressNotAllowedError());
+    if (!secure) return settle(null, socket);
+    const encrypted = startTls(socket, name, servername);
+    stages.push(encrypted);
+    encrypted.once('error', (error) => settle(tlsFailure(error)));
+    encrypted.once('secureConnect', () => settle(null, encrypted));
+  });
+}
+
+function startTls(socket: net.Socket, host: string, servername: string | undefined): tls.TLSSocket {
+  return tls.connect({
+    socket,
+    // The certificate is checked against this when there is no server name, as for an IP address.
+    host,
+    servername: servername ?? '',
+    ALPNProtocols: ['http/1.1'],
+    minVersion: 'TLSv1.2',
+    // Stated, so that NODE_TLS_REJECT_UNAUTHORIZED cannot switch it off.
+    rejectUnauthorized: true,
+  });
+}
+
+function failure(code: string): Error {
+  return Object.assign(new Error(`connecting failed: ${code}`), { code });
+}
+
+const NETWORK_CODES: ReadonlySet<unknown> = new Set(['ECONNRESET', 'ETIMEDOUT', 'EPIPE']);
+
+/** What goes wrong in the handshake is about TLS, unless the network broke. */
+function tlsFailure(error: NodeJS.ErrnoException): Error {
+  if (NETWORK_CODES.has(error.code)) return error;
+  return Object.assign(new Error(error.message, { cause: error }), { code: 'ERR_TLS_HANDSHAKE' });
+}
