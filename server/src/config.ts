@@ -39,23 +39,51 @@ export const Settings = Type.Object(
       description: 'Where data lives. embedded: everything in this process, on SQLite.',
     }),
     role: Type.Enum(['all'], { default: 'all', description: 'What this process does.' }),
-    host: Type.String({ default: '127.0.0.1', description: 'Address to listen on; 0.0.0.0 for all.' }),
-    port: Type.Integer({ minimum: 0, maximum: 65_535, default: 8484, description: 'Port to listen on; 0 takes a free one.' }),
+    host: Type.String({
+      default: '127.0.0.1',
+      description: 'Address to listen on; 0.0.0.0 for all.',
+    }),
+    port: Type.Integer({
+      minimum: 0,
+      maximum: 65_535,
+      default: 8484,
+      description: 'Port to listen on; 0 takes a free one.',
+    }),
     publicUrl: Type.Optional(
-      Type.String({ description: 'URL under which people reach the service; host and port when left out.' }),
+      Type.String({
+        description: 'URL under which people reach the service; host and port when left out.',
+      }),
     ),
     dataDir: Type.String({ default: './data', description: 'Folder of all data.' }),
     bootstrapKey: Type.Optional(
-      Type.String({ description: "The first application's API key, for unattended set-ups; made and printed once when left out." }),
+      Type.String({
+        description:
+          "The first application's API key, for unattended set-ups; made and printed once when left out.",
+      }),
     ),
     masterKey: Type.Optional(
-      Type.String({ description: '32 bytes, hex or base64, that seal stored secrets; kept in the data folder when left out.' }),
+      Type.String({
+        description:
+          '32 bytes, hex or base64, that seal stored secrets; kept in the data folder when left out.',
+      }),
     ),
-    plugins: Type.Optional(Type.String({ description: 'Folder with further adapters and providers, laid out like adapters/.' })),
+    plugins: Type.Optional(
+      Type.String({
+        description: 'Folder with further adapters and providers, laid out like adapters/.',
+      }),
+    ),
     log: Type.Object(
       {
-        level: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug'], { default: 'info', description: 'Least level that is logged.' }),
-        accessSampling: Type.Number({ minimum: 0, maximum: 1, default: 0, description: 'Share of answered requests that are logged; errors always are.' }),
+        level: Type.Enum(['fatal', 'error', 'warn', 'info', 'debug'], {
+          default: 'info',
+          description: 'Least level that is logged.',
+        }),
+        accessSampling: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 0,
+          description: 'Share of answered requests that are logged; errors always are.',
+        }),
       },
       { ...closed, default: {} },
     ),
@@ -67,34 +95,104 @@ export const Settings = Type.Object(
           default: Math.max(1, Math.floor(availableParallelism() / 2)),
           description: 'Threads that answer HTTP.',
         }),
-        bodyLimitBytes: Type.Integer({ minimum: 1024, maximum: 64 * 1024 * 1024, default: 1024 * 1024, description: 'Largest body of a request, attachments included.' }),
-        trustedProxies: Type.Array(Type.String(), { default: [], description: 'Addresses or networks whose X-Forwarded-For is believed.' }),
-        maxWaiting: Type.Integer({ minimum: 1, default: 5000, description: 'Accepts of one thread that may wait for their commit; more are refused with 503.' }),
-        maxDelayMs: Type.Integer({ minimum: 1, default: 250, description: 'Delay of the event loop past which writes are refused with 503.' }),
+        bodyLimitBytes: Type.Integer({
+          minimum: 1024,
+          maximum: 64 * 1024 * 1024,
+          default: 1024 * 1024,
+          description: 'Largest body of a request, attachments included.',
+        }),
+        trustedProxies: Type.Array(Type.String(), {
+          default: [],
+          description: 'Addresses or networks whose X-Forwarded-For is believed.',
+        }),
+        maxWaiting: Type.Integer({
+          minimum: 1,
+          default: 5000,
+          description:
+            'Accepts of one thread that may wait for their commit; more are refused with 503.',
+        }),
+        maxDelayMs: Type.Integer({
+          minimum: 1,
+          default: 250,
+          description: 'Delay of the event loop past which writes are refused with 503.',
+        }),
       },
       { ...closed, default: {} },
     ),
     idempotency: Type.Object(
       {
-        required: Type.Boolean({ default: false, description: 'Refuse sends without an Idempotency-Key.' }),
-        retentionMs: Type.Integer({ minimum: HOUR_MS, default: DAY_MS, description: 'How long a key is remembered.' }),
+        required: Type.Boolean({
+          default: false,
+          description: 'Refuse sends without an Idempotency-Key.',
+        }),
+        retentionMs: Type.Integer({
+          minimum: HOUR_MS,
+          default: DAY_MS,
+          description: 'How long a key is remembered.',
+        }),
       },
       { ...closed, default: {} },
     ),
     delivery: Type.Object(
       {
-        concurrency: Type.Integer({ minimum: 4, maximum: 10_000, default: 512, description: 'Deliveries under way at once.' }),
-        reservedHigh: Type.Number({ minimum: 0, maximum: 0.9, default: 0.25, description: 'Share of them that only high priority may use.' }),
-        guaranteedMedium: Type.Number({ minimum: 0, maximum: 0.5, default: 0.15, description: 'Share that medium priority always gets when it has work.' }),
-        guaranteedLow: Type.Number({ minimum: 0, maximum: 0.5, default: 0.1, description: 'Share that low priority always gets when it has work.' }),
-        laneCapacity: Type.Integer({ minimum: 100, default: 20_000, description: 'Messages of one lane held in memory; the rest waits in the store.' }),
-        retryDelaysMs: Type.Array(Type.Integer({ minimum: 0 }), {
-          default: [5_000, 5 * MINUTE_MS, 30 * MINUTE_MS, 2 * HOUR_MS, 5 * HOUR_MS, 10 * HOUR_MS, 10 * HOUR_MS],
-          description: 'Waits between the attempts of one message on one channel; their number plus one is the number of attempts.',
+        concurrency: Type.Integer({
+          minimum: 4,
+          maximum: 10_000,
+          default: 512,
+          description: 'Deliveries under way at once.',
         }),
-        retryJitter: Type.Number({ minimum: 0, maximum: 1, default: 0.2, description: 'Share by which a wait may be longer, at random.' }),
-        leaseMs: Type.Integer({ minimum: 1000, default: 5 * MINUTE_MS, description: 'How long a queued message may wait before it is queued again.' }),
-        sweepIntervalMs: Type.Integer({ minimum: 10, default: 100, description: 'How often the store is asked for what is due.' }),
+        reservedHigh: Type.Number({
+          minimum: 0,
+          maximum: 0.9,
+          default: 0.25,
+          description: 'Share of them that only high priority may use.',
+        }),
+        guaranteedMedium: Type.Number({
+          minimum: 0,
+          maximum: 0.5,
+          default: 0.15,
+          description: 'Share that medium priority always gets when it has work.',
+        }),
+        guaranteedLow: Type.Number({
+          minimum: 0,
+          maximum: 0.5,
+          default: 0.1,
+          description: 'Share that low priority always gets when it has work.',
+        }),
+        laneCapacity: Type.Integer({
+          minimum: 100,
+          default: 20_000,
+          description: 'Messages of one lane held in memory; the rest waits in the store.',
+        }),
+        retryDelaysMs: Type.Array(Type.Integer({ minimum: 0 }), {
+          default: [
+            5_000,
+            5 * MINUTE_MS,
+            30 * MINUTE_MS,
+            2 * HOUR_MS,
+            5 * HOUR_MS,
+            10 * HOUR_MS,
+            10 * HOUR_MS,
+          ],
+          description:
+            'Waits between the attempts of one message on one channel; their number plus one is the number of attempts.',
+        }),
+        retryJitter: Type.Number({
+          minimum: 0,
+          maximum: 1,
+          default: 0.2,
+          description: 'Share by which a wait may be longer, at random.',
+        }),
+        leaseMs: Type.Integer({
+          minimum: 1000,
+          default: 5 * MINUTE_MS,
+          description: 'How long a queued message may wait before it is queued again.',
+        }),
+        sweepIntervalMs: Type.Integer({
+          minimum: 10,
+          default: 100,
+          description: 'How often the store is asked for what is due.',
+        }),
         defaultOrder: Type.Array(Type.String({ pattern: CHANNEL_PATTERN }), {
           default: ['in_app', 'push', 'email', 'sms', 'webhook'],
           description: 'Order of channels when neither the request nor the user names one.',
@@ -104,12 +202,21 @@ export const Settings = Type.Object(
     ),
     inbox: Type.Object(
       {
-        allowedOrigins: Type.Array(Type.String(), { default: [], description: 'Origins of pages that may open inboxes; the own one always may.' }),
+        allowedOrigins: Type.Array(Type.String(), {
+          default: [],
+          description: 'Origins of pages that may open inboxes; the own one always may.',
+        }),
       },
       { ...closed, default: {} },
     ),
     shutdown: Type.Object(
-      { graceMs: Type.Integer({ minimum: 0, default: 30_000, description: 'Longest time a stop waits for what is under way.' }) },
+      {
+        graceMs: Type.Integer({
+          minimum: 0,
+          default: 30_000,
+          description: 'Longest time a stop waits for what is under way.',
+        }),
+      },
       { ...closed, default: {} },
     ),
     accounts: Type.Array(AccountSettings, {
@@ -164,7 +271,8 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
     const [error] = validate.errors ?? [];
     const at = (error?.instancePath ?? '').slice(1).replaceAll('/', '.');
     const extra = error?.params['additionalProperty'] as string | undefined;
-    if (extra !== undefined) throw new ConfigError([at, extra].filter(Boolean).join('.'), 'is not a setting');
+    if (extra !== undefined)
+      throw new ConfigError([at, extra].filter(Boolean).join('.'), 'is not a setting');
     throw new ConfigError(at, `${error?.message ?? 'is not valid'} (${variableOf(at)})`);
   }
   const config = values as Type.Static<typeof Settings>;
@@ -176,10 +284,16 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
 function check(config: Type.Static<typeof Settings>): void {
   const { reservedHigh, guaranteedMedium, guaranteedLow } = config.delivery;
   if (reservedHigh + guaranteedMedium + guaranteedLow > 1) {
-    throw new ConfigError('delivery', 'reservedHigh, guaranteedMedium and guaranteedLow add up to more than 1');
+    throw new ConfigError(
+      'delivery',
+      'reservedHigh, guaranteedMedium and guaranteedLow add up to more than 1',
+    );
   }
   if (config.bootstrapKey !== undefined && !/^[\x21-\x7e]{16,200}$/.test(config.bootstrapKey)) {
-    throw new ConfigError('bootstrapKey', 'must be 16 to 200 visible ASCII characters without spaces (TIDINGS_BOOTSTRAP_KEY)');
+    throw new ConfigError(
+      'bootstrapKey',
+      'must be 16 to 200 visible ASCII characters without spaces (TIDINGS_BOOTSTRAP_KEY)',
+    );
   }
   if (config.publicUrl !== undefined && !/^https?:\/\//.test(config.publicUrl)) {
     throw new ConfigError('publicUrl', 'must begin with http:// or https:// (TIDINGS_PUBLIC_URL)');
@@ -211,7 +325,10 @@ export function settingKeys(schema: SchemaNode, prefix = ''): Map<string, Schema
 
 /** `delivery.retryDelaysMs` → `TIDINGS_DELIVERY_RETRY_DELAYS_MS` */
 export function variableOf(key: string): string {
-  return `TIDINGS_${key.replaceAll('.', '_').replace(/([a-z0-9])([A-Z])/g, '$1_$2').toUpperCase()}`;
+  return `TIDINGS_${key
+    .replaceAll('.', '_')
+    .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
+    .toUpperCase()}`;
 }
 
 /** Text from the environment or a flag in the type the schema asks for. */
@@ -220,7 +337,8 @@ export function convert(text: string, node: SchemaNode, name: string): unknown {
     case 'integer':
     case 'number': {
       const value = Number(text);
-      if (text.trim() === '' || Number.isNaN(value)) throw new ConfigError(name, `must be a number, not "${text}"`);
+      if (text.trim() === '' || Number.isNaN(value))
+        throw new ConfigError(name, `must be a number, not "${text}"`);
       return value;
     }
     case 'boolean':
@@ -231,7 +349,10 @@ export function convert(text: string, node: SchemaNode, name: string): unknown {
     case 'object':
       if (/^\s*[[{]/.test(text)) return parseJson(text, name);
       if (node.type === 'object') throw new ConfigError(name, 'must be a JSON object');
-      return text.split(',').map((item) => convert(item.trim(), node.items ?? {}, name)).filter((item) => item !== '');
+      return text
+        .split(',')
+        .map((item) => convert(item.trim(), node.items ?? {}, name))
+        .filter((item) => item !== '');
     default:
       return text;
   }
@@ -253,7 +374,8 @@ function readFile(file: string): Record<string, unknown> {
     throw new ConfigError(file, `cannot be read: ${(error as Error).message}`);
   }
   const value = parseJson(text, file);
-  if (value === null || typeof value !== 'object' || Array.isArray(value)) throw new ConfigError(file, 'must hold one JSON object');
+  if (value === null || typeof value !== 'object' || Array.isArray(value))
+    throw new ConfigError(file, 'must hold one JSON object');
   return value as Record<string, unknown>;
 }
 

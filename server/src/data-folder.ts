@@ -14,14 +14,20 @@ export function lockFolder(folder: string): { release(): void } {
   try {
     mkdirSync(folder, { recursive: true, mode: 0o700 });
   } catch (error) {
-    throw new ConfigError('dataDir', `cannot be created: ${(error as Error).message} (TIDINGS_DATA_DIR)`);
+    throw new ConfigError(
+      'dataDir',
+      `cannot be created: ${(error as Error).message} (TIDINGS_DATA_DIR)`,
+    );
   }
   const lock = new DatabaseSync(join(folder, 'lock.db'), { timeout: 0 });
   try {
     lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
   } catch {
     lock.close();
-    throw new ConfigError('dataDir', `${folder} is in use by another process of Tidings; stop it, or set TIDINGS_DATA_DIR to another folder`);
+    throw new ConfigError(
+      'dataDir',
+      `${folder} is in use by another process of Tidings; stop it, or set TIDINGS_DATA_DIR to another folder`,
+    );
   }
   return { release: () => lock.close() };
 }
@@ -34,15 +40,25 @@ export function masterKeyOf(folder: string, configured: string | undefined): str
   const path = join(folder, 'master.key');
   if (!existsSync(path)) {
     if (existsSync(join(folder, 'records.db'))) {
-      throw new ConfigError('masterKey', `is missing: ${path} is gone, but secrets were sealed with it; restore the file or set TIDINGS_MASTER_KEY`);
+      throw new ConfigError(
+        'masterKey',
+        `is missing: ${path} is gone, but secrets were sealed with it; restore the file or set TIDINGS_MASTER_KEY`,
+      );
     }
-    writeFileSync(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`, { mode: 0o600, flag: 'wx', flush: true });
+    writeFileSync(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`, {
+      mode: 0o600,
+      flag: 'wx',
+      flush: true,
+    });
   }
   return decodeKey(readFileSync(path, 'utf8').trim(), path);
 }
 
 function decodeKey(text: string, name: string): string {
-  const bytes = /^[0-9a-f]{64}$/i.test(text) ? Buffer.from(text, 'hex') : Buffer.from(text, 'base64');
-  if (bytes.length !== KEY_BYTES) throw new ConfigError(name, 'must be 32 bytes, as 64 hex characters or as base64');
+  const bytes = /^[0-9a-f]{64}$/i.test(text)
+    ? Buffer.from(text, 'hex')
+    : Buffer.from(text, 'base64');
+  if (bytes.length !== KEY_BYTES)
+    throw new ConfigError(name, 'must be 32 bytes, as 64 hex characters or as base64');
   return bytes.toString('hex');
 }

@@ -40,9 +40,9 @@ export class IdSequence {
     this.#last = last;
   }
 
-  /** Reserves `count` consecutive ids and returns the first. */
-  take(count = 1): number {
-    const first = Math.max(this.#last + 1, firstIdAt(this.#now()));
+  /** Reserves `count` consecutive ids and returns the first, which is of the given time or later. */
+  take(count = 1, at = this.#now()): number {
+    const first = Math.max(this.#last + 1, firstIdAt(at));
     this.#last = first + count - 1;
     return first;
   }
@@ -60,7 +60,8 @@ export function formatId(prefix: IdPrefix, id: number): string {
 
 /** The number in an id of this prefix, or undefined when the text is no such id. */
 export function parseId(prefix: IdPrefix, text: string): number | undefined {
-  if (text.length !== prefix.length + 1 + LENGTH || !text.startsWith(`${prefix}_`)) return undefined;
+  if (text.length !== prefix.length + 1 + LENGTH || !text.startsWith(`${prefix}_`))
+    return undefined;
   let id = 0;
   for (let i = prefix.length + 1; i < text.length; i++) {
     const value = VALUES.get(text[i] as string);

@@ -49,7 +49,8 @@ export class ServiceGroup implements Service {
       }
     }
     if (failures.length === 1) throw failures[0];
-    if (failures.length > 1) throw new AggregateError(failures, `${this.name} did not stop cleanly`);
+    if (failures.length > 1)
+      throw new AggregateError(failures, `${this.name} did not stop cleanly`);
   }
 
   async [Symbol.asyncDispose](): Promise<void> {

@@ -4,7 +4,7 @@
  */
 import { parseArgs } from 'node:util';
 import { pino } from 'pino';
-import { ConfigError, loadConfig, settingKeys, Settings, type SchemaNode } from './config.ts';
+import { ConfigError, loadConfig, type SchemaNode, Settings, settingKeys } from './config.ts';
 
 const [command, ...rest] = process.argv.slice(2);
 
@@ -23,7 +23,10 @@ async function start(args: string[]): Promise<void> {
     const { serve } = await import('./serve.ts');
     await serve(config, startedAt);
   } catch (error) {
-    if (error instanceof ConfigError || (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS')) {
+    if (
+      error instanceof ConfigError ||
+      (error as NodeJS.ErrnoException).code?.startsWith('ERR_PARSE_ARGS')
+    ) {
       process.stderr.write(`tidings: ${(error as Error).message}\n`);
       process.exit(2);
     }
@@ -35,7 +38,9 @@ async function start(args: string[]): Promise<void> {
 /** Every setting is a flag: `--port 80`, `--delivery.concurrency 64`; `--config` names the file. */
 function readFlags(args: string[]): { file: string | undefined; flags: Record<string, string> } {
   const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
-  const options = Object.fromEntries([...keys, 'config'].map((key) => [key, { type: 'string' as const }]));
+  const options = Object.fromEntries(
+    [...keys, 'config'].map((key) => [key, { type: 'string' as const }]),
+  );
   const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
   const { config, ...flags } = values as Record<string, string>;
   return { file: config ?? process.env['TIDINGS_CONFIG'], flags };

@@ -16,13 +16,21 @@ export class SecretBox {
   constructor(masterKey: Buffer) {
     if (masterKey.length !== 32) throw new Error('the master key must have 32 bytes');
     this.#key = createHmac('sha256', masterKey).update('tidings/seal').digest();
-    this.#keyId = createHmac('sha256', masterKey).update('tidings/key-id').digest('base64url').slice(0, 8);
+    this.#keyId = createHmac('sha256', masterKey)
+      .update('tidings/key-id')
+      .digest('base64url')
+      .slice(0, 8);
   }
 
   seal(plain: string): string {
     const nonce = randomBytes(NONCE_BYTES);
     const cipher = createCipheriv('aes-256-gcm', this.#key, nonce);
-    const sealed = Buffer.concat([nonce, cipher.update(plain, 'utf8'), cipher.final(), cipher.getAuthTag()]);
+    const sealed = Buffer.concat([
+      nonce,
+      cipher.update(plain, 'utf8'),
+      cipher.final(),
+      cipher.getAuthTag(),
+    ]);
     return `${this.#keyId}.${sealed.toString('base64url')}`;
   }
 
@@ -30,7 +38,9 @@ export class SecretBox {
   open(sealed: string): string {
     const [keyId, body] = sealed.split('.');
     if (keyId !== this.#keyId || body === undefined) {
-      throw new Error('a stored secret was sealed with another master key: restore the key of this data folder');
+      throw new Error(
+        'a stored secret was sealed with another master key: restore the key of this data folder',
+      );
     }
     const bytes = Buffer.from(body, 'base64url');
     const decipher = createDecipheriv('aes-256-gcm', this.#key, bytes.subarray(0, NONCE_BYTES));

@@ -1,14 +1,15 @@
 /** Runs the service from a configuration until it is told to stop. */
 import { pino } from 'pino';
-import { startSupervisor, type Supervisor } from './assemble/supervisor.ts';
-import { migrateDataFiles } from './assemble/migration.ts';
 import type { ApplicationService } from './application/service.ts';
+import { migrateDataFiles } from './assemble/migration.ts';
+import { type Supervisor, startSupervisor } from './assemble/supervisor.ts';
 import type { Config } from './config.ts';
 import { lockFolder, masterKeyOf } from './data-folder.ts';
 
 export async function serve(config: Config, startedAt: number): Promise<void> {
   const log = pino({ level: config.log.level, base: { thread: 'main' } });
-  if (process.env['TIDINGS_FAILPOINTS']) log.warn('failpoints are armed: this process will kill itself');
+  if (process.env['TIDINGS_FAILPOINTS'])
+    log.warn('failpoints are armed: this process will kill itself');
   const lock = lockFolder(config.dataDir);
   const masterKey = masterKeyOf(config.dataDir, config.masterKey);
   migrateDataFiles(config.dataDir);
@@ -52,7 +53,11 @@ function hostOf(host: string): string {
 
 async function greet(
   applications: ApplicationService,
-  { url, bootstrapKey, startedAt }: { url: string; bootstrapKey: string | undefined; startedAt: number },
+  {
+    url,
+    bootstrapKey,
+    startedAt,
+  }: { url: string; bootstrapKey: string | undefined; startedAt: number },
 ): Promise<void> {
   const bootstrap = await applications.bootstrap(bootstrapKey);
   const { token } = await applications.createAdminLink();

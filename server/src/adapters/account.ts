@@ -6,9 +6,17 @@
  * A secret may be given as `{ "env": "NAME" }` or `{ "file": "/run/secrets/name" }`.
  */
 import { readFileSync } from 'node:fs';
-import addFormats from 'ajv-formats';
 import { Ajv } from 'ajv';
-import { type AccountSettings, type Config, ConfigError, convert, type SchemaNode, settingKeys, variableOf } from '../config.ts';
+import addFormats from 'ajv-formats';
+import {
+  type AccountSettings,
+  type Config,
+  ConfigError,
+  convert,
+  type SchemaNode,
+  settingKeys,
+  variableOf,
+} from '../config.ts';
 import type { Catalog } from './catalog.ts';
 import type { ProviderDefinition } from './provider.ts';
 
@@ -31,7 +39,8 @@ export function resolveAccounts(
   const ids = new Set<string>();
   const add = (setting: AccountSettings): void => {
     const account = resolveAccount(setting, catalog, environment);
-    if (ids.has(account.id)) throw new ConfigError(`accounts ${account.id}`, 'is defined twice; give each its own id');
+    if (ids.has(account.id))
+      throw new ConfigError(`accounts ${account.id}`, 'is defined twice; give each its own id');
     ids.add(account.id);
     accounts.set(account.channel, [...(accounts.get(account.channel) ?? []), account]);
   };
@@ -53,8 +62,13 @@ function resolveAccount(
   const id = setting.id ?? `${setting.channel}-${setting.provider}`;
   const provider = catalog.provider(setting.channel, setting.provider);
   if (!provider) {
-    const known = catalog.channels().flatMap((channel) => catalog.providers(channel).map(({ name }) => `${channel}/${name}`));
-    throw new ConfigError(`accounts ${id}`, `names the provider ${setting.channel}/${setting.provider}; there are: ${known.join(', ')}`);
+    const known = catalog
+      .channels()
+      .flatMap((channel) => catalog.providers(channel).map(({ name }) => `${channel}/${name}`));
+    throw new ConfigError(
+      `accounts ${id}`,
+      `names the provider ${setting.channel}/${setting.provider}; there are: ${known.join(', ')}`,
+    );
   }
   const values = resolveSecrets(structuredClone(setting.config ?? {}), id, environment);
   const ajv = new Ajv({ useDefaults: true, strict: false });
@@ -62,7 +76,10 @@ function resolveAccount(
   const validate = ajv.compile(provider.configSchema);
   if (!validate(values)) {
     const [error] = validate.errors ?? [];
-    const key = [...(error?.instancePath ?? '').split('/').slice(1), error?.params['missingProperty'] ?? error?.params['additionalProperty']]
+    const key = [
+      ...(error?.instancePath ?? '').split('/').slice(1),
+      error?.params['missingProperty'] ?? error?.params['additionalProperty'],
+    ]
       .filter((step) => step !== undefined)
       .join('.');
     throw new ConfigError(`accounts ${id}: ${key}`, error?.message ?? 'is not valid');
@@ -82,7 +99,10 @@ function resolveAccount(
 }
 
 /** One account per provider that any variable names. What no provider declares stops the start. */
-function fromEnvironment(variables: Readonly<Record<string, string>>, catalog: Catalog): AccountSettings[] {
+function fromEnvironment(
+  variables: Readonly<Record<string, string>>,
+  catalog: Catalog,
+): AccountSettings[] {
   const left = new Map(Object.entries(variables));
   const found: AccountSettings[] = [];
   for (const channel of catalog.channels()) {
@@ -92,11 +112,16 @@ function fromEnvironment(variables: Readonly<Record<string, string>>, catalog: C
     }
   }
   const [unknown] = left.keys();
-  if (unknown !== undefined) throw new ConfigError(unknown, 'is not a setting of Tidings or of any provider');
+  if (unknown !== undefined)
+    throw new ConfigError(unknown, 'is not a setting of Tidings or of any provider');
   return found;
 }
 
-function takeVariables(left: Map<string, string>, channel: string, provider: ProviderDefinition): Record<string, unknown> {
+function takeVariables(
+  left: Map<string, string>,
+  channel: string,
+  provider: ProviderDefinition,
+): Record<string, unknown> {
   const config: Record<string, unknown> = {};
   const keys = settingKeys(provider.configSchema as unknown as SchemaNode);
   for (const [key, node] of keys) {
@@ -126,13 +151,20 @@ function resolveSecrets(
     const only = Object.keys(value).length === 1;
     if (only && typeof reference.env === 'string') {
       const text = environment[reference.env];
-      if (text === undefined) throw new ConfigError(`accounts ${id}: ${key}`, `refers to the variable ${reference.env}, which is not set`);
+      if (text === undefined)
+        throw new ConfigError(
+          `accounts ${id}: ${key}`,
+          `refers to the variable ${reference.env}, which is not set`,
+        );
       values[key] = text;
     } else if (only && typeof reference.file === 'string') {
       try {
         values[key] = readFileSync(reference.file, 'utf8').trimEnd();
       } catch (error) {
-        throw new ConfigError(`accounts ${id}: ${key}`, `refers to a file that cannot be read: ${(error as Error).message}`);
+        throw new ConfigError(
+          `accounts ${id}: ${key}`,
+          `refers to a file that cannot be read: ${(error as Error).message}`,
+        );
       }
     } else {
       resolveSecrets(value as Record<string, unknown>, id, environment);

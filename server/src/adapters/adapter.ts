@@ -10,7 +10,11 @@ import type Type from 'typebox';
 import type { FieldError } from '../errors.ts';
 
 export type ParsedAddress<Address> =
-  | { ok: true; address: Address; /** The address in its one normal spelling. */ normalized: string }
+  | {
+      ok: true;
+      address: Address /** The address in its one normal spelling. */;
+      normalized: string;
+    }
   | { ok: false; message: string };
 
 /** Fixed addresses that produce an outcome without anything being sent, with live and test keys alike. */

@@ -31,7 +31,9 @@ export const captureProvider: ProviderDefinition = {
 
 function shorten(value: unknown): unknown {
   if (typeof value === 'string') {
-    return value.length > FIELD_LIMIT ? `${value.slice(0, FIELD_LIMIT)}… (${value.length} characters)` : value;
+    return value.length > FIELD_LIMIT
+      ? `${value.slice(0, FIELD_LIMIT)}… (${value.length} characters)`
+      : value;
   }
   if (Array.isArray(value)) return value.map(shorten);
   if (value !== null && typeof value === 'object') {

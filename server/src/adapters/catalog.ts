@@ -31,7 +31,8 @@ export async function loadCatalog(pluginFolder?: string): Promise<Catalog> {
     }
   }
   for (const channel of providers.keys()) {
-    if (!adapters.has(channel)) throw new Error(`there are providers for the channel ${channel}, but no adapter.ts`);
+    if (!adapters.has(channel))
+      throw new Error(`there are providers for the channel ${channel}, but no adapter.ts`);
   }
   return {
     adapter: (channel) => adapters.get(channel),
@@ -41,7 +42,11 @@ export async function loadCatalog(pluginFolder?: string): Promise<Catalog> {
   };
 }
 
-async function addAdapter(folder: string, name: string, adapters: Map<string, AdapterDefinition>): Promise<void> {
+async function addAdapter(
+  folder: string,
+  name: string,
+  adapters: Map<string, AdapterDefinition>,
+): Promise<void> {
   const path = definitionIn(folder, 'adapter');
   if (path === undefined) return;
   const definition = (await load(path)) as AdapterDefinition;
@@ -71,14 +76,16 @@ async function addProviders(
     if (typeof definition.create !== 'function' || !definition.configSchema || !definition.name) {
       throw new Error(`${file} does not export a provider made by defineProvider`);
     }
-    if (known.has(definition.name)) throw new Error(`${file}: ${channel} has a provider ${definition.name} already`);
+    if (known.has(definition.name))
+      throw new Error(`${file}: ${channel} has a provider ${definition.name} already`);
     known.set(definition.name, definition);
   }
 }
 
 async function load(path: string): Promise<unknown> {
   const module = (await import(pathToFileURL(path).href)) as { default?: unknown };
-  if (module.default === null || typeof module.default !== 'object') throw new Error(`${path} has no default export`);
+  if (module.default === null || typeof module.default !== 'object')
+    throw new Error(`${path} has no default export`);
   return module.default;
 }
 
@@ -90,7 +97,9 @@ function foldersIn(folder: string): string[] {
 }
 
 function definitionIn(folder: string, name: string): string | undefined {
-  return ['ts', 'mjs', 'js'].map((extension) => join(folder, `${name}.${extension}`)).find(existsSync);
+  return ['ts', 'mjs', 'js']
+    .map((extension) => join(folder, `${name}.${extension}`))
+    .find(existsSync);
 }
 
 function isDefinitionFile(name: string): boolean {

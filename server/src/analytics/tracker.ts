@@ -19,14 +19,23 @@ export interface Tracker extends Service {
   readonly dropped: number;
 }
 
-export function createTracker({ events: store, clock }: { events: EventStore; clock: Clock }): Tracker {
+export function createTracker({
+  events: store,
+  clock,
+}: {
+  events: EventStore;
+  clock: Clock;
+}): Tracker {
   const buffer: MessageEvent[] = [];
   const underWay = new Set<Promise<void>>();
   let dropped = 0;
   let timer: { cancel(): void } | undefined;
 
   function offer(events: readonly MessageEvent[]): void {
-    const attempt = store.append(events).catch(() => keep(events)).finally(() => underWay.delete(attempt));
+    const attempt = store
+      .append(events)
+      .catch(() => keep(events))
+      .finally(() => underWay.delete(attempt));
     underWay.add(attempt);
   }
 

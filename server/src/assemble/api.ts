@@ -5,6 +5,7 @@ import { pino } from 'pino';
 import { resolveAccounts } from '../adapters/account.ts';
 import { captureProvider } from '../adapters/capture.ts';
 import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
+import { createAddressGuard } from '../adapters/webhook/address-guard.ts';
 import { createApplicationService } from '../application/service.ts';
 import { INBOX_TOPIC } from '../cache/hints.ts';
 import { MemoryHints } from '../cache/memory.ts';
@@ -23,7 +24,6 @@ import { pageRoutes } from '../http/routes/pages.ts';
 import { templateRoutes } from '../http/routes/templates.ts';
 import { userRoutes } from '../http/routes/users.ts';
 import { webhookEndpointRoutes } from '../http/routes/webhook-endpoints.ts';
-import { createAddressGuard } from '../adapters/webhook/address-guard.ts';
 import { InboxHub } from '../inbox/live.ts';
 import { createInboxTokens } from '../inbox/token.ts';
 import { apiMetrics, joinMetrics, readMetrics, type ThreadMetrics } from '../metrics.ts';
@@ -62,7 +62,11 @@ export async function startApi(
   const hints = new MemoryHints();
   hints.connect(need(ports, 'hints'));
   const queue = new MemoryQueuePublisher(need(ports, 'queue'));
-  const templates = createTemplateService({ store: stores.templates, adapters: { get: catalog.adapter }, clock });
+  const templates = createTemplateService({
+    store: stores.templates,
+    adapters: { get: catalog.adapter },
+    clock,
+  });
   const applications = createApplicationService({ applications: stores.applications, clock });
   const hub = new InboxHub({ clock });
   hints.subscribe(INBOX_TOPIC, (entry) => hub.publish(entry as never));
@@ -102,10 +106,13 @@ export async function startApi(
       healthRoutes({
         notReady: () => [
           ...(draining ? ['shutting down'] : []),
-          ...(stores.messagesWriter.failure || stores.recordsWriter.failure ? ['the store takes no writes'] : []),
+          ...(stores.messagesWriter.failure || stores.recordsWriter.failure
+            ? ['the store takes no writes']
+            : []),
           ...environment.notReady(),
         ],
-        metrics: async () => joinMetrics([await readMetrics(metrics.registry), ...(await environment.otherMetrics())]),
+        metrics: async () =>
+          joinMetrics([await readMetrics(metrics.registry), ...(await environment.otherMetrics())]),
       }),
       notificationRoutes({
         notifications,
@@ -113,12 +120,20 @@ export async function startApi(
         engagement: (ids) => stores.inbox.engagement(ids),
         idempotencyRequired: config.idempotency.required,
       }),
-      operationRoutes({ notifications, applications: stores.applications, channels: describeChannels(config, catalog) }),
+      operationRoutes({
+        notifications,
+        applications: stores.applications,
+        channels: describeChannels(config, catalog),
+      }),
       templateRoutes({ templates }),
       categoryRoutes({ templates }),
       userRoutes({ users: createUserService({ users: stores.users, adapters: catalog, clock }) }),
       applicationRoutes({ applications }),
-      webhookEndpointRoutes({ endpoints: stores.webhookEndpoints, guard: webhookGuard(config, catalog), clock }),
+      webhookEndpointRoutes({
+        endpoints: stores.webhookEndpoints,
+        guard: webhookGuard(config, catalog),
+        clock,
+      }),
       inboxRoutes({
         inbox: stores.inbox,
         hub,
@@ -130,7 +145,12 @@ export async function startApi(
     ],
   });
   await overload.start();
-  await app.listen({ host: config.host, port: config.port, listenTextResolver: () => '', ...(config.http.threads > 1 ? { reusePort: true } : {}) });
+  await app.listen({
+    host: config.host,
+    port: config.port,
+    listenTextResolver: () => '',
+    ...(config.http.threads > 1 ? { reusePort: true } : {}),
+  });
   return {
     address: app.server.address() as AddressInfo,
     applications,
@@ -176,8 +196,13 @@ function describeChannels(config: Config, catalog: Catalog): ChannelInfo[] {
     return {
       channel,
       title: adapter?.title ?? channel,
-      accounts: configured.length > 0 ? configured : [{ id: name, provider: name, title, documentation }],
-      simulated: adapter?.simulated ?? { delivered: '', temporaryFailure: '', permanentFailure: '' },
+      accounts:
+        configured.length > 0 ? configured : [{ id: name, provider: name, title, documentation }],
+      simulated: adapter?.simulated ?? {
+        delivered: '',
+        temporaryFailure: '',
+        permanentFailure: '',
+      },
     };
   });
 }

@@ -1,6 +1,5 @@
 /** The engine's thread: lanes, processor, sweeper, providers. What it runs may hang or crash; it is then started anew. */
-import type { Clock } from '../clock.ts';
-import { systemClock } from '../clock.ts';
+
 import { type AccountDefinition, resolveAccounts } from '../adapters/account.ts';
 import { captureProvider } from '../adapters/capture.ts';
 import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
@@ -8,6 +7,8 @@ import type { ProviderServices } from '../adapters/provider.ts';
 import { createTracker } from '../analytics/tracker.ts';
 import { INBOX_TOPIC } from '../cache/hints.ts';
 import { MemoryHints } from '../cache/memory.ts';
+import type { Clock } from '../clock.ts';
+import { systemClock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { ServiceGroup } from '../lifecycle.ts';
 import { engineMetrics, readMetrics } from '../metrics.ts';
@@ -27,7 +28,10 @@ import { openStores } from './stores.ts';
 /** A claim outlasts the longest attempt by this much, so that a slow commit never loses it. */
 const CLAIM_MARGIN_MS = 15_000;
 
-export async function startEngine({ config, masterKey, ports }: RoleOptions, clock: Clock = systemClock): Promise<RunningRole> {
+export async function startEngine(
+  { config, masterKey, ports }: RoleOptions,
+  clock: Clock = systemClock,
+): Promise<RunningRole> {
   const box = new SecretBox(Buffer.from(masterKey, 'hex'));
   const catalog = await loadCatalog(config.plugins);
   const stores = openStores(config, { ports, clock, box });
@@ -41,7 +45,11 @@ export async function startEngine({ config, masterKey, ports }: RoleOptions, clo
     inbox: stores.inbox,
     inboxLive: { publish: (entry) => hints.publish(INBOX_TOPIC, entry) },
   });
-  const templates = createTemplateService({ store: stores.templates, adapters: { get: catalog.adapter }, clock });
+  const templates = createTemplateService({
+    store: stores.templates,
+    adapters: { get: catalog.adapter },
+    clock,
+  });
   const tracker = createTracker({ events: stores.events, clock });
   const attempts = createAttempts(clock);
   const { delivery } = config;
@@ -50,11 +58,22 @@ export async function startEngine({ config, masterKey, ports }: RoleOptions, clo
   const metrics = engineMetrics({
     waiting: () => processor.waiting,
     underWay: () => processor.underWay,
-    accounts: () => accounts.all.map((account) => ({ id: account.definition.id, underWay: account.underWay, open: account.openDestinations })),
+    accounts: () =>
+      accounts.all.map((account) => ({
+        id: account.definition.id,
+        underWay: account.underWay,
+        open: account.openDestinations,
+      })),
     trackerWaiting: () => tracker.waiting,
     trackerDropped: () => tracker.dropped,
   });
-  const completer = createCompleter({ store: stores.notifications, tracker, hints, clock, stored: count });
+  const completer = createCompleter({
+    store: stores.notifications,
+    tracker,
+    hints,
+    clock,
+    stored: count,
+  });
   const processor = createProcessor({
     store: stores.notifications,
     queue,
@@ -63,12 +82,15 @@ export async function startEngine({ config, masterKey, ports }: RoleOptions, clo
     capacity: accounts.capacity,
     shares: delivery,
     laneCapacity: delivery.laneCapacity,
-    claimMs: Math.max(...accounts.all.map((account) => account.definition.limits.timeoutMs)) + CLAIM_MARGIN_MS,
+    claimMs:
+      Math.max(...accounts.all.map((account) => account.definition.limits.timeoutMs)) +
+      CLAIM_MARGIN_MS,
     deliver: createDeliver({
       adapters: catalog,
       templates,
       findUser: (applicationId, userId) => stores.users.find(applicationId, userId),
-      isMandatory: (applicationId, category) => stores.templates.category(applicationId, category)?.mandatory ?? false,
+      isMandatory: (applicationId, category) =>
+        stores.templates.category(applicationId, category)?.mandatory ?? false,
       accountFor: accounts.forChannel,
       attempts,
       policyFor: () => policy,
@@ -96,7 +118,14 @@ export async function startEngine({ config, masterKey, ports }: RoleOptions, clo
 
   // This thread holds the only engine of the data folder: whatever is claimed was claimed by one that is gone.
   await stores.notifications.releaseClaims();
-  const services = new ServiceGroup('engine', [tracker, completer, attempts, processor, queue, sweeper]);
+  const services = new ServiceGroup('engine', [
+    tracker,
+    completer,
+    attempts,
+    processor,
+    queue,
+    sweeper,
+  ]);
   await services.start();
   return {
     connect(name, port) {
@@ -120,10 +149,14 @@ function openAccounts(config: Config, catalog: Catalog, clock: Clock, services: 
   const definitions = resolveAccounts(config, catalog, process.env);
   const byChannel = new Map<string, Account[]>();
   for (const [channel, list] of definitions) {
-    byChannel.set(channel, list.map((definition) => new Account(definition, services, clock)));
+    byChannel.set(
+      channel,
+      list.map((definition) => new Account(definition, services, clock)),
+    );
   }
   const captures = new Map<string, Account>();
-  for (const channel of catalog.channels()) captures.set(channel, new Account(captureAccount(channel), services, clock));
+  for (const channel of catalog.channels())
+    captures.set(channel, new Account(captureAccount(channel), services, clock));
 
   function live(channel: string): Account {
     const list = byChannel.get(channel);
@@ -132,11 +165,21 @@ function openAccounts(config: Config, catalog: Catalog, clock: Clock, services: 
   }
   return {
     all: [...[...byChannel.values()].flat(), ...captures.values()],
-    forChannel: (channel: string, test: boolean): Account => (test ? (captures.get(channel) as Account) : live(channel)),
-    capacity: (channel: string): number => (channel === AUTO || !captures.has(channel) ? Number.POSITIVE_INFINITY : live(channel).capacity()),
+    forChannel: (channel: string, test: boolean): Account =>
+      test ? (captures.get(channel) as Account) : live(channel),
+    capacity: (channel: string): number =>
+      channel === AUTO || !captures.has(channel)
+        ? Number.POSITIVE_INFINITY
+        : live(channel).capacity(),
   };
 }
 
 function captureAccount(channel: string): AccountDefinition {
-  return { id: captureProvider.name, channel, provider: captureProvider, config: {}, limits: captureProvider.limits };
+  return {
+    id: captureProvider.name,
+    channel,
+    provider: captureProvider,
+    config: {},
+    limits: captureProvider.limits,
+  };
 }

@@ -17,7 +17,10 @@ import { ThreadWriteClient } from '../database/sqlite/write-client.ts';
 import type { SecretBox } from '../secret-box.ts';
 import type { Ports } from './role.ts';
 
-export function openStores(config: Config, { ports, clock, box }: { ports: Ports; clock: Clock; box: SecretBox }) {
+export function openStores(
+  config: Config,
+  { ports, clock, box }: { ports: Ports; clock: Clock; box: SecretBox },
+) {
   const files = dataFiles(config.dataDir);
   const messages = openMessages(files);
   const records = openRecords(files);
@@ -25,13 +28,27 @@ export function openStores(config: Config, { ports, clock, box }: { ports: Ports
   const messagesWriter = new ThreadWriteClient(need(ports, 'messagesWriter'));
   const recordsWriter = new ThreadWriteClient(need(ports, 'recordsWriter'));
   const cache = new RecordCacheGroup(records, clock);
-  const tracker = new ProjectionClient({ port: need(ports, 'projection'), messages, projection, clock });
+  const tracker = new ProjectionClient({
+    port: need(ports, 'projection'),
+    messages,
+    projection,
+    clock,
+  });
   const search = new MessageSearch({ database: projection, caughtUp: tracker.caughtUp });
   const shared = { database: records, writer: recordsWriter, cache, clock, box };
   return {
-    notifications: new SqliteNotificationStore({ database: messages, writer: messagesWriter, search }),
+    notifications: new SqliteNotificationStore({
+      database: messages,
+      writer: messagesWriter,
+      search,
+    }),
     events: new SqliteEventStore({ database: messages, writer: messagesWriter }),
-    inbox: new SqliteInboxStore({ messages, projection, writer: messagesWriter, caughtUp: tracker.caughtUp }),
+    inbox: new SqliteInboxStore({
+      messages,
+      projection,
+      writer: messagesWriter,
+      caughtUp: tracker.caughtUp,
+    }),
     applications: new SqliteApplicationStore(shared),
     templates: new SqliteTemplateStore(shared),
     users: new SqliteUserStore(shared),

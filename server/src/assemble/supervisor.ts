@@ -57,7 +57,13 @@ export interface SupervisorOptions {
   clock?: Clock;
 }
 
-export async function startSupervisor({ config, masterKey, log, fatal, clock = systemClock }: SupervisorOptions): Promise<Supervisor> {
+export async function startSupervisor({
+  config,
+  masterKey,
+  log,
+  fatal,
+  clock = systemClock,
+}: SupervisorOptions): Promise<Supervisor> {
   const threads = new Map<string, Thread>();
   const metricsAsked = new Map<number, (metrics: ThreadMetrics) => void>();
   let asked = 0;
@@ -88,7 +94,12 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
     };
   }
 
-  function launch(role: RoleName, index: number, ports: Ports, restartMs = FIRST_RESTART_MS): Promise<void> {
+  function launch(
+    role: RoleName,
+    index: number,
+    ports: Ports,
+    restartMs = FIRST_RESTART_MS,
+  ): Promise<void> {
     const name = nameOf(role, index);
     const options: RoleOptions = { config, masterKey, ports, index };
     const transfer = Object.values(ports) as Transferable[];
@@ -97,7 +108,14 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
       workerData: { role, options },
       transferList: transfer,
     });
-    const thread: Thread = { role, index, worker, ready: false, aliveAt: clock.monotonic(), restartMs };
+    const thread: Thread = {
+      role,
+      index,
+      worker,
+      ready: false,
+      aliveAt: clock.monotonic(),
+      restartMs,
+    };
     threads.set(name, thread);
     return new Promise((resolve, reject) => {
       worker.on('message', (message: FromThread) => {
@@ -136,14 +154,18 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
     }
     thread.ready = false;
     tellState();
-    log.error({ thread: thread.role, code, restartMs: thread.restartMs }, 'a thread ended and is started anew');
+    log.error(
+      { thread: thread.role, code, restartMs: thread.restartMs },
+      'a thread ended and is started anew',
+    );
     clock.after(thread.restartMs, () => {
       if (stopping) return;
       const next = Math.min(thread.restartMs * 2, LONGEST_RESTART_MS);
       const restart = thread.role === 'engine' ? launchEngine(next) : launchTracker(next);
       restart.then(
         () => clock.after(LONGEST_RESTART_MS * 4, () => forgive(thread.role)),
-        (error: unknown) => log.error({ err: error, thread: thread.role }, 'a thread did not start'),
+        (error: unknown) =>
+          log.error({ err: error, thread: thread.role }, 'a thread did not start'),
       );
     });
   }
@@ -181,7 +203,9 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
   }
 
   function notReady(): string[] {
-    return [...threads.values()].filter((thread) => !thread.ready).map((thread) => `the ${thread.role} is starting`);
+    return [...threads.values()]
+      .filter((thread) => !thread.ready)
+      .map((thread) => `the ${thread.role} is starting`);
   }
 
   function tellState(): void {
@@ -207,7 +231,9 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
 
   /** Metrics of every thread but the one that asks. */
   async function allMetrics(except: string): Promise<ThreadMetrics[]> {
-    const others = [...threads].filter(([name, thread]) => name !== except && thread.ready).map(([name]) => metricsOf(name));
+    const others = [...threads]
+      .filter(([name, thread]) => name !== except && thread.ready)
+      .map(([name]) => metricsOf(name));
     if (except !== 'api0' && api) others.push(api.metrics());
     return Promise.all(others);
   }
@@ -215,7 +241,8 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
   const watch = clock.every(LOOK_MS, () => {
     for (const thread of threads.values()) {
       const restartable = thread.role === 'engine' || thread.role === 'tracker';
-      if (!restartable || !thread.ready || clock.monotonic() - thread.aliveAt < SILENCE_MS) continue;
+      if (!restartable || !thread.ready || clock.monotonic() - thread.aliveAt < SILENCE_MS)
+        continue;
       log.error({ thread: thread.role }, 'a thread hangs and is ended');
       void thread.worker.terminate();
     }
@@ -226,7 +253,10 @@ export async function startSupervisor({ config, masterKey, log, fatal, clock = s
     if (!thread) return;
     const exited = new Promise<void>((resolve) => thread.worker.once('exit', () => resolve()));
     post(name, { type: 'stop' });
-    await Promise.race([exited, new Promise<void>((resolve) => clock.after(config.shutdown.graceMs, resolve))]);
+    await Promise.race([
+      exited,
+      new Promise<void>((resolve) => clock.after(config.shutdown.graceMs, resolve)),
+    ]);
     await thread.worker.terminate();
   }
 

@@ -1,6 +1,7 @@
 /** The tracker's thread: fills the projection behind the hot file, and keeps the logs short. */
-import { Gauge, Registry } from 'prom-client';
+
 import { pino } from 'pino';
+import { Gauge, Registry } from 'prom-client';
 import { loadCatalog } from '../adapters/catalog.ts';
 import { type Clock, systemClock } from '../clock.ts';
 import { openForWriting } from '../database/sqlite/connection.ts';
@@ -10,7 +11,10 @@ import { ProjectionLoop } from '../database/sqlite/projection-loop.ts';
 import { readMetrics } from '../metrics.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
-export async function startTracker({ config, ports }: RoleOptions, clock: Clock = systemClock): Promise<RunningRole> {
+export async function startTracker(
+  { config, ports }: RoleOptions,
+  clock: Clock = systemClock,
+): Promise<RunningRole> {
   const files = dataFiles(config.dataDir);
   const catalog = await loadCatalog(config.plugins);
   const log = pino({ level: config.log.level, base: { thread: 'tracker' } });
@@ -22,12 +26,15 @@ export async function startTracker({ config, ports }: RoleOptions, clock: Clock 
     maskAddress: (channel, address) => catalog.adapter(channel)?.maskAddress(address) ?? '***',
   });
   // A connection that only checkpoints: passive, so it never keeps the writer waiting.
-  const checkpoints = [files.messages, files.records].map((path) => openForWriting(path, { durability: 'full', cacheKiB: 256 }));
+  const checkpoints = [files.messages, files.records].map((path) =>
+    openForWriting(path, { durability: 'full', cacheKiB: 256 }),
+  );
   const loop = new ProjectionLoop({
     projection,
     checkpoints: [...checkpoints, projectionFile],
     clock,
-    failed: (error) => log.warn({ err: error }, 'the projection could not be brought up to date; trying again'),
+    failed: (error) =>
+      log.warn({ err: error }, 'the projection could not be brought up to date; trying again'),
   });
   if (ports.projection) loop.connect(ports.projection);
   await loop.start();

@@ -9,12 +9,19 @@ import type { RoleOptions, RunningRole } from './role.ts';
 /** How often old idempotency keys are forgotten and full segments of the index are kept as files. */
 const HOUSEKEEPING_MS = 60_000;
 
-export async function startWriter({ config, ports }: RoleOptions, clock: Clock = systemClock): Promise<RunningRole> {
+export async function startWriter(
+  { config, ports }: RoleOptions,
+  clock: Clock = systemClock,
+): Promise<RunningRole> {
   const files = dataFiles(config.dataDir);
   const { retentionMs } = config.idempotency;
   const { writer, index } = messagesWriter(files, { clock, idempotencyRetentionMs: retentionMs });
   const messages = new WriterLoop({ writer, path: files.messages, clock });
-  const records = new WriterLoop({ writer: recordsWriter(files, { clock }), path: files.records, clock });
+  const records = new WriterLoop({
+    writer: recordsWriter(files, { clock }),
+    path: files.records,
+    clock,
+  });
   const housekeeping = clock.every(HOUSEKEEPING_MS, () => {
     index().expire(clock.now() - retentionMs);
     index().save();

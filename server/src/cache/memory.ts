@@ -35,7 +35,8 @@ export class MemoryHints implements Hints {
     this.#callbacks.set(topic, callbacks);
     return () => {
       callbacks.delete(callback);
-      if (callbacks.size === 0 && this.#callbacks.get(topic) === callbacks) this.#callbacks.delete(topic);
+      if (callbacks.size === 0 && this.#callbacks.get(topic) === callbacks)
+        this.#callbacks.delete(topic);
     };
   }
 

@@ -3,8 +3,8 @@
  * routes; it knows no store and no queue.
  */
 import type { IncomingMessage } from 'node:http';
-import addFormats from 'ajv-formats';
 import { Ajv } from 'ajv';
+import addFormats from 'ajv-formats';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { ApplicationStore } from '../application/application-store.ts';
@@ -57,7 +57,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   readJson(app);
   app.setErrorHandler(errorHandler(options.log));
   app.setNotFoundHandler((request, reply) => {
-    sendProblem(reply, new ServiceError('not_found', { detail: `There is no ${request.method} ${pathOf(request.url)}.` }));
+    sendProblem(
+      reply,
+      new ServiceError('not_found', {
+        detail: `There is no ${request.method} ${pathOf(request.url)}.`,
+      }),
+    );
   });
   addRefusal(app, options.refusal);
   addAuthentication(app, options.applications);
@@ -72,7 +77,13 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 
 /** Bodies are taken as they are written; only queries and paths, which are all text, are converted. */
 function setValidation(app: FastifyInstance): void {
-  const settings = { allErrors: true, strict: false, useDefaults: true, removeAdditional: false, discriminator: false } as const;
+  const settings = {
+    allErrors: true,
+    strict: false,
+    useDefaults: true,
+    removeAdditional: false,
+    discriminator: false,
+  } as const;
   const body = new Ajv({ ...settings, coerceTypes: false });
   const text = new Ajv({ ...settings, coerceTypes: true });
   for (const ajv of [body, text]) (addFormats as unknown as (ajv: Ajv) => void)(ajv);
@@ -87,13 +98,17 @@ function setValidation(app: FastifyInstance): void {
 
 function readJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(/^application\/([a-z.-]+\+)?json\b/, { parseAs: 'string' }, (_request, text, done) => {
-    try {
-      done(null, text === '' ? undefined : parseStrictJson(text as string));
-    } catch (error) {
-      done(error as Error);
-    }
-  });
+  app.addContentTypeParser(
+    /^application\/([a-z.-]+\+)?json\b/,
+    { parseAs: 'string' },
+    (_request, text, done) => {
+      try {
+        done(null, text === '' ? undefined : parseStrictJson(text as string));
+      } catch (error) {
+        done(error as Error);
+      }
+    },
+  );
   app.addHook('onRequest', (request, _reply, done) => {
     const encoding = request.headers['content-encoding'];
     if (encoding === undefined || encoding === 'identity') return done();
@@ -147,8 +162,12 @@ function measure(app: FastifyInstance, { requests, duration }: RequestMetrics): 
 /** What is not HTTP at all: answered by hand, since there is no request, and closed. */
 function clientErrorHandler(error: NodeJS.ErrnoException, socket: IncomingMessage['socket']): void {
   if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
-  const status = error.code === 'ERR_HTTP_REQUEST_TIMEOUT' ? '408 Request Timeout'
-    : error.code === 'HPE_HEADER_OVERFLOW' ? '431 Request Header Fields Too Large' : '400 Bad Request';
+  const status =
+    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
+      ? '408 Request Timeout'
+      : error.code === 'HPE_HEADER_OVERFLOW'
+        ? '431 Request Header Fields Too Large'
+        : '400 Bad Request';
   const body = JSON.stringify({
     type: '/docs/errors#invalid_request',
     title: 'The request is not acceptable HTTP',

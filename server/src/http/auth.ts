@@ -27,7 +27,9 @@ export function addAuthentication(app: FastifyInstance, applications: Applicatio
     try {
       request.caller = authenticate(request, applications);
       if (!request.caller.scopes.includes(scope)) {
-        throw new ServiceError('forbidden', { detail: `This key does not have the scope "${scope}".` });
+        throw new ServiceError('forbidden', {
+          detail: `This key does not have the scope "${scope}".`,
+        });
       }
       done();
     } catch (error) {
@@ -38,10 +40,13 @@ export function addAuthentication(app: FastifyInstance, applications: Applicatio
 
 function authenticate(request: FastifyRequest, applications: ApplicationStore): Caller {
   const header = request.headers.authorization;
-  if (header === undefined) throw new ServiceError('unauthorized', { detail: 'The Authorization header is missing.' });
+  if (header === undefined)
+    throw new ServiceError('unauthorized', { detail: 'The Authorization header is missing.' });
   const space = header.indexOf(' ');
   if (header.slice(0, space).toLowerCase() !== 'bearer') {
-    throw new ServiceError('unauthorized', { detail: 'The Authorization header must be "Bearer <API key>".' });
+    throw new ServiceError('unauthorized', {
+      detail: 'The Authorization header must be "Bearer <API key>".',
+    });
   }
   const caller = applications.authenticate(hash('sha256', header.slice(space + 1).trim()));
   // One answer for unknown, revoked and expired: nobody learns which keys once existed.

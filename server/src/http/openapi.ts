@@ -10,7 +10,16 @@ import * as user from '@tidings/contracts/user';
 import * as webhookEndpoint from '@tidings/contracts/webhook-endpoint';
 import type { FastifyInstance } from 'fastify';
 
-const CONTRACTS = [problem, content, notification, template, user, application, webhookEndpoint, inbox];
+const CONTRACTS = [
+  problem,
+  content,
+  notification,
+  template,
+  user,
+  application,
+  webhookEndpoint,
+  inbox,
+];
 
 /** Adds every named schema of the contracts, so that routes refer to them and the document names them. */
 export async function addOpenApi(app: FastifyInstance): Promise<void> {
@@ -32,7 +41,8 @@ export async function addOpenApi(app: FastifyInstance): Promise<void> {
       components: { securitySchemes: { apiKey: { type: 'http', scheme: 'bearer' } } },
     },
     refResolver: {
-      buildLocalReference: (json, _base, _fragment, i) => (json['$id'] as string | undefined) ?? `schema${i}`,
+      buildLocalReference: (json, _base, _fragment, i) =>
+        (json['$id'] as string | undefined) ?? `schema${i}`,
     },
   });
   app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());

@@ -2,7 +2,13 @@
 import type { Problem } from '@tidings/contracts/problem';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { type ErrorCode, ERROR_CODES, type ErrorKind, type FieldError, ServiceError } from '../errors.ts';
+import {
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorKind,
+  type FieldError,
+  ServiceError,
+} from '../errors.ts';
 
 const STATUS_OF_KIND: Record<ErrorKind, number> = {
   invalid: 400,
@@ -38,7 +44,11 @@ export function statusOfCode(code: ErrorCode): number {
   return STATUS_OF_CODE[code] ?? STATUS_OF_KIND[ERROR_CODES[code].kind];
 }
 
-export function problemOf(error: ServiceError, requestId: string, status = statusOf(error)): Problem {
+export function problemOf(
+  error: ServiceError,
+  requestId: string,
+  status = statusOf(error),
+): Problem {
   const documentation = `${DOCUMENTATION}${error.code}`;
   return {
     type: documentation,
@@ -60,15 +70,21 @@ export function sendProblem(reply: FastifyReply, error: ServiceError, status?: n
     reply.header('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
   }
   // Serialised here: a route's response schemas describe its success.
-  reply.code(problem.status).type('application/problem+json').serializer(JSON.stringify).send(problem);
+  reply
+    .code(problem.status)
+    .type('application/problem+json')
+    .serializer(JSON.stringify)
+    .send(problem);
 }
 
 /** Turns whatever a request ended in into a problem; what is not our own is logged and not shown. */
 export function errorHandler(log: Logger) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
     const { error: known, status } = translate(error);
-    if (known.kind === 'internal') log.error({ err: known.cause ?? error, requestId: request.id }, 'request failed');
-    else if (known.kind === 'unavailable') log.warn({ code: known.code, requestId: request.id }, 'request refused');
+    if (known.kind === 'internal')
+      log.error({ err: known.cause ?? error, requestId: request.id }, 'request failed');
+    else if (known.kind === 'unavailable')
+      log.warn({ code: known.code, requestId: request.id }, 'request refused');
     sendProblem(reply, known, status);
   };
 }
@@ -108,13 +124,19 @@ function validationError(error: FastifyError): ServiceError {
   const part = partName(error.validationContext);
   const faults = (error.validation ?? []) as unknown as AjvError[];
   // Where no alternative of a union fits, the faults of each alternative only confuse.
-  const unions = faults.filter(({ keyword }) => keyword === 'anyOf').map(({ instancePath }) => instancePath);
+  const unions = faults
+    .filter(({ keyword }) => keyword === 'anyOf')
+    .map(({ instancePath }) => instancePath);
   const shown = faults.filter(
-    ({ instancePath, keyword }) => keyword === 'anyOf' || !unions.some((union) => instancePath.startsWith(union)),
+    ({ instancePath, keyword }) =>
+      keyword === 'anyOf' || !unions.some((union) => instancePath.startsWith(union)),
   );
   const errors = shown.map((fault) => fieldError(part, fault));
   return new ServiceError('invalid_request', {
-    detail: errors.map(({ path, message }) => `${path} ${message}`).join('; ').slice(0, 1000),
+    detail: errors
+      .map(({ path, message }) => `${path} ${message}`)
+      .join('; ')
+      .slice(0, 1000),
     errors,
   });
 }
@@ -125,18 +147,33 @@ function partName(context: string | undefined): string {
   return context === 'params' ? 'path' : 'body';
 }
 
-function fieldError(part: string, { instancePath, keyword, message, params }: AjvError): FieldError {
-  const base = instancePath.split('/').slice(1).map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
+function fieldError(
+  part: string,
+  { instancePath, keyword, message, params }: AjvError,
+): FieldError {
+  const base = instancePath
+    .split('/')
+    .slice(1)
+    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
   const path = [part, ...base];
   switch (keyword) {
     case 'required':
       return { path: [...path, params['missingProperty']].join('.'), message: 'is required' };
     case 'additionalProperties':
-      return { path: [...path, params['additionalProperty']].join('.'), message: 'is not a known property' };
+      return {
+        path: [...path, params['additionalProperty']].join('.'),
+        message: 'is not a known property',
+      };
     case 'propertyNames':
-      return { path: [...path, params['propertyName']].join('.'), message: 'is not an acceptable name' };
+      return {
+        path: [...path, params['propertyName']].join('.'),
+        message: 'is not an acceptable name',
+      };
     case 'enum':
-      return { path: path.join('.'), message: `must be one of: ${(params['allowedValues'] as string[]).join(', ')}` };
+      return {
+        path: path.join('.'),
+        message: `must be one of: ${(params['allowedValues'] as string[]).join(', ')}`,
+      };
     case 'anyOf':
       return { path: path.join('.'), message: 'does not have any of the allowed forms' };
     default:

@@ -2,7 +2,10 @@
 import type { Scope } from '@tidings/contracts/common';
 import Type from 'typebox';
 
-const PROBLEM = { description: 'Problem details (RFC 9457)', content: { 'application/problem+json': { schema: Type.Ref('Problem') } } };
+const PROBLEM = {
+  description: 'Problem details (RFC 9457)',
+  content: { 'application/problem+json': { schema: Type.Ref('Problem') } },
+};
 
 /** Options of a route: who may call it and how it is documented. */
 export function described(
@@ -31,4 +34,3 @@ export function described(
     },
   };
 }
-

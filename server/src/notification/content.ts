@@ -9,8 +9,14 @@ import { AUTO } from './notification.ts';
 import { type Adapters, checkContentChannels } from './validation.ts';
 
 /** Inline content in the shape of one channel; undefined when it has nothing that channel can show. */
-export function channelContentOf(content: Content, adapter: AdapterDefinition): ChannelContent | undefined {
-  return (content.channels?.[adapter.channel] as ChannelContent | undefined) ?? adapter.fromContent(content);
+export function channelContentOf(
+  content: Content,
+  adapter: AdapterDefinition,
+): ChannelContent | undefined {
+  return (
+    (content.channels?.[adapter.channel] as ChannelContent | undefined) ??
+    adapter.fromContent(content)
+  );
 }
 
 export interface ContentCheck {
@@ -33,7 +39,12 @@ export function checkContent(check: ContentCheck): void {
     checkReachable(to, adapter, `body.to.${channel}`);
     if (template) {
       if (template.content[channel] === undefined) {
-        throw invalid('invalid_content', [{ path: `body.${field}.${i}`, message: `the template ${template.key} has no content for ${channel}` }]);
+        throw invalid('invalid_content', [
+          {
+            path: `body.${field}.${i}`,
+            message: `the template ${template.key} has no content for ${channel}`,
+          },
+        ]);
       }
     } else if (request.content) {
       checkInline(check, request.content, adapter, `body.${field}.${i}`);
@@ -43,22 +54,42 @@ export function checkContent(check: ContentCheck): void {
 }
 
 /** A named channel needs an address now, unless a profile may have one. */
-function checkReachable(to: Record<string, string>, adapter: AdapterDefinition, path: string): void {
+function checkReachable(
+  to: Record<string, string>,
+  adapter: AdapterDefinition,
+  path: string,
+): void {
   if (to[adapter.channel] !== undefined || to['userId'] !== undefined) return;
-  throw invalid('invalid_recipient', [{ path, message: `is needed to reach somebody by ${adapter.channel} (or a userId)` }]);
+  throw invalid('invalid_recipient', [
+    { path, message: `is needed to reach somebody by ${adapter.channel} (or a userId)` },
+  ]);
 }
 
-function checkInline({ templates, request }: ContentCheck, content: Content, adapter: AdapterDefinition, path: string): void {
+function checkInline(
+  { templates, request }: ContentCheck,
+  content: Content,
+  adapter: AdapterDefinition,
+  path: string,
+): void {
   const inline = channelContentOf(content, adapter);
   if (inline === undefined) {
-    throw invalid('invalid_content', [{ path, message: `the content has nothing that ${adapter.channel} can show` }]);
+    throw invalid('invalid_content', [
+      { path, message: `the content has nothing that ${adapter.channel} can show` },
+    ]);
   }
-  const base = content.channels?.[adapter.channel] ? `body.content.channels.${adapter.channel}` : 'body.content';
+  const base = content.channels?.[adapter.channel]
+    ? `body.content.channels.${adapter.channel}`
+    : 'body.content';
   try {
     templates.checkInline(inline, adapter.channel, request.data ?? {});
   } catch (error) {
     if (!(error instanceof ServiceError) || !error.errors) throw error;
-    throw invalid(error.code, error.errors.map(({ path: at, message }): FieldError => ({ path: at ? `${base}.${at}` : base, message })));
+    throw invalid(
+      error.code,
+      error.errors.map(
+        ({ path: at, message }): FieldError => ({ path: at ? `${base}.${at}` : base, message }),
+      ),
+    );
   }
 }
 
@@ -69,13 +100,29 @@ function checkAutomatic(check: ContentCheck): void {
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     if (to[channel] === undefined && to['userId'] === undefined) return false;
     if (template) return template.content[channel] !== undefined;
-    return request.content !== undefined && channelContentOf(request.content, adapter) !== undefined;
+    return (
+      request.content !== undefined && channelContentOf(request.content, adapter) !== undefined
+    );
   });
   if (usable.length === 0) {
-    throw invalid('invalid_content', [{ path: template ? 'body.template' : 'body.content', message: 'has nothing for any channel on which this recipient can be reached' }]);
+    throw invalid('invalid_content', [
+      {
+        path: template ? 'body.template' : 'body.content',
+        message: 'has nothing for any channel on which this recipient can be reached',
+      },
+    ]);
   }
   if (!request.content) return;
   const explicit = Object.keys(request.content.channels ?? {});
-  const inline = to['userId'] === undefined ? usable : usable.filter((channel) => to[channel] !== undefined || explicit.includes(channel));
-  for (const channel of inline) checkInline(check, request.content, adapters.adapter(channel) as AdapterDefinition, 'body.content');
+  const inline =
+    to['userId'] === undefined
+      ? usable
+      : usable.filter((channel) => to[channel] !== undefined || explicit.includes(channel));
+  for (const channel of inline)
+    checkInline(
+      check,
+      request.content,
+      adapters.adapter(channel) as AdapterDefinition,
+      'body.content',
+    );
 }

@@ -103,7 +103,10 @@ export interface SearchFilter {
 }
 
 /** `application` is filled in by the service, which knows the names. */
-export type FoundMessage = Omit<MessageSummary, 'application'> & { applicationId: number; key: number };
+export type FoundMessage = Omit<MessageSummary, 'application'> & {
+  applicationId: number;
+  key: number;
+};
 
 export interface RedriveSelection {
   applicationId: number | null;
@@ -153,7 +156,10 @@ export interface NotificationStore {
   get(applicationId: number | null, id: number): Promise<NotificationRecord | undefined>;
 
   /** The notification of a message. */
-  getByMessage(applicationId: number | null, messageId: number): Promise<NotificationRecord | undefined>;
+  getByMessage(
+    applicationId: number | null,
+    messageId: number,
+  ): Promise<NotificationRecord | undefined>;
 
   /** Replaces the body while every message is still `scheduled`; false when one is not. Atomic. */
   edit(id: number, body: NotificationBody, lane: Lane, nextAt: number): Promise<boolean>;

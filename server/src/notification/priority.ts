@@ -3,6 +3,9 @@ import type { Priority } from '@tidings/contracts/common';
 
 export const DEFAULT_PRIORITY: Priority = 'medium';
 
-export function decidePriority(requested: Priority | undefined, template: Priority | null | undefined): Priority {
+export function decidePriority(
+  requested: Priority | undefined,
+  template: Priority | null | undefined,
+): Priority {
   return requested ?? template ?? DEFAULT_PRIORITY;
 }

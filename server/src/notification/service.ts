@@ -6,17 +6,28 @@
  */
 import { hash } from 'node:crypto';
 import type { Content } from '@tidings/contracts/content';
-import type { CreateNotification, EditNotification, Ledger, Redrive } from '@tidings/contracts/notification';
-import { messageTopic, type Hints } from '../cache/hints.ts';
-import type { Clock } from '../clock.ts';
-import type { Caller } from '../application/application-store.ts';
+import type {
+  CreateNotification,
+  EditNotification,
+  Ledger,
+  Redrive,
+} from '@tidings/contracts/notification';
 import type { EventStore, MessageEvent } from '../analytics/event-store.ts';
+import type { Caller } from '../application/application-store.ts';
+import { type Hints, messageTopic } from '../cache/hints.ts';
+import type { Clock } from '../clock.ts';
 import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServiceError } from '../errors.ts';
 import type { TemplateService } from '../template/service.ts';
 import { checkContent } from './content.ts';
 import { AUTO, laneOf, type NotificationBody, type NotificationRecord } from './notification.ts';
-import type { FoundMessage, IdempotencyKey, NotificationStore, QueueEntry, SearchFilter } from './notification-store.ts';
+import type {
+  FoundMessage,
+  IdempotencyKey,
+  NotificationStore,
+  QueueEntry,
+  SearchFilter,
+} from './notification-store.ts';
 import { decidePriority } from './priority.ts';
 import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
 
@@ -54,7 +65,8 @@ const REDRIVE_LIMIT = 1_000_000;
 export type NotificationService = ReturnType<typeof createNotificationService>;
 
 export function createNotificationService(options: NotificationServiceOptions) {
-  const { store, events, templates, adapters, dispatcher, hints, clock, leaseMs, defaultOrder } = options;
+  const { store, events, templates, adapters, dispatcher, hints, clock, leaseMs, defaultOrder } =
+    options;
 
   /** The request as it is stored; throws for everything that makes it unacceptable. */
   function prepare(caller: Caller, request: CreateNotification, now: number): NotificationBody {
@@ -92,7 +104,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
     }
     if (request.template === undefined) return undefined;
     const { key, version } =
-      typeof request.template === 'string' ? { key: request.template, version: undefined } : request.template;
+      typeof request.template === 'string'
+        ? { key: request.template, version: undefined }
+        : request.template;
     const template = templates.resolve(applicationId, { key, version: version ?? null });
     templates.checkData(template, request.data ?? {});
     return template;
@@ -122,7 +136,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
       return { id: result.id, body: record?.body ?? body, replayed: true };
     }
     if (body.sendAt === null || body.sendAt <= body.createdAt) {
-      dispatcher.dispatch(entriesOf({ id: result.id, applicationId, body, text, watched, defaultOrder }));
+      dispatcher.dispatch(
+        entriesOf({ id: result.id, applicationId, body, text, watched, defaultOrder }),
+      );
     }
     return { id: result.id, body, replayed: false };
   }
@@ -133,8 +149,14 @@ export function createNotificationService(options: NotificationServiceOptions) {
     return found;
   }
 
-  async function note(messageIds: readonly number[], type: string, detail: MessageEvent['detail'] = null): Promise<void> {
-    await events.append(messageIds.map((messageId) => ({ messageId, at: clock.now(), type, detail })));
+  async function note(
+    messageIds: readonly number[],
+    type: string,
+    detail: MessageEvent['detail'] = null,
+  ): Promise<void> {
+    await events.append(
+      messageIds.map((messageId) => ({ messageId, at: clock.now(), type, detail })),
+    );
   }
 
   return {
@@ -142,16 +164,25 @@ export function createNotificationService(options: NotificationServiceOptions) {
      * Stores a notification durably and hands it to its lane.
      * @throws ServiceError of kind invalid (with paths), idempotency_mismatch, or unavailable.
      */
-    async accept(caller: Caller, request: CreateNotification, { idempotencyKey, watched }: AcceptOptions) {
+    async accept(
+      caller: Caller,
+      request: CreateNotification,
+      { idempotencyKey, watched }: AcceptOptions,
+    ) {
       const body = prepare(caller, request, clock.now());
       const idempotency =
-        idempotencyKey === null ? null : digestKey(caller, 'notifications', idempotencyKey, JSON.stringify(request));
+        idempotencyKey === null
+          ? null
+          : digestKey(caller, 'notifications', idempotencyKey, JSON.stringify(request));
       return keep(caller, body, idempotency, watched);
     },
 
     get: record,
 
-    async timeline(caller: Caller, id: number): Promise<{ record: NotificationRecord; events: MessageEvent[] }> {
+    async timeline(
+      caller: Caller,
+      id: number,
+    ): Promise<{ record: NotificationRecord; events: MessageEvent[] }> {
       const found = await record(caller, id);
       return { record: found, events: await events.timeline(id + 1, id + found.messages.length) };
     },
@@ -161,13 +192,25 @@ export function createNotificationService(options: NotificationServiceOptions) {
       const found = await record(caller, id);
       const now = clock.now();
       const request = requestOf(found.body, change);
-      const body = { ...prepare({ ...caller, kind: found.body.test ? 'test' : 'live' }, request, now) };
-      Object.assign(body, { createdAt: found.body.createdAt, resendOf: found.body.resendOf, batch: found.body.batch });
+      const body = {
+        ...prepare({ ...caller, kind: found.body.test ? 'test' : 'live' }, request, now),
+      };
+      Object.assign(body, {
+        createdAt: found.body.createdAt,
+        resendOf: found.body.resendOf,
+        batch: found.body.batch,
+      });
       const nextAt = Math.max(body.sendAt ?? now, now);
       if (!(await store.edit(id, body, laneOf(body.priority), nextAt))) {
-        throw new ServiceError('conflict', { detail: 'The notification is no longer scheduled, so it cannot be edited.' });
+        throw new ServiceError('conflict', {
+          detail: 'The notification is no longer scheduled, so it cannot be edited.',
+        });
       }
-      await note(found.messages.map((message) => message.id), 'edited', { fields: Object.keys(change) });
+      await note(
+        found.messages.map((message) => message.id),
+        'edited',
+        { fields: Object.keys(change) },
+      );
       return record(caller, id);
     },
 
@@ -177,7 +220,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
       const cancelled = await store.cancel(id, clock.now());
       const all = found.messages.every((message) => message.status === 'cancelled');
       if (cancelled.length === 0 && !all) {
-        throw new ServiceError('conflict', { detail: 'Every message has been sent or has ended, so there is nothing to cancel.' });
+        throw new ServiceError('conflict', {
+          detail: 'Every message has been sent or has ended, so there is nothing to cancel.',
+        });
       }
       await note(cancelled, 'cancelled', { status: 'cancelled' });
       for (const messageId of cancelled) hints.publish(messageTopic(messageId), null);
@@ -185,7 +230,11 @@ export function createNotificationService(options: NotificationServiceOptions) {
     },
 
     /** Sends the same again, as a new notification that names the old one. */
-    async resend(caller: Caller, id: number, { idempotencyKey, watched }: AcceptOptions): Promise<AcceptedNotification> {
+    async resend(
+      caller: Caller,
+      id: number,
+      { idempotencyKey, watched }: AcceptOptions,
+    ): Promise<AcceptedNotification> {
       const found = await record(caller, id);
       const now = clock.now();
       const { expiresAt } = found.body;
@@ -198,7 +247,10 @@ export function createNotificationService(options: NotificationServiceOptions) {
         test: caller.kind === 'test',
       };
       const owner = { ...caller, applicationId: found.applicationId };
-      const idempotency = idempotencyKey === null ? null : digestKey(owner, `resend/${id}`, idempotencyKey, String(id));
+      const idempotency =
+        idempotencyKey === null
+          ? null
+          : digestKey(owner, `resend/${id}`, idempotencyKey, String(id));
       return keep(owner, body, idempotency, watched);
     },
 
@@ -206,7 +258,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
     async delete(caller: Caller, id: number): Promise<void> {
       await record(caller, id);
       if (!(await store.delete(id))) {
-        throw new ServiceError('conflict', { detail: 'A message has not ended yet; cancel the notification first.' });
+        throw new ServiceError('conflict', {
+          detail: 'A message has not ended yet; cancel the notification first.',
+        });
       }
     },
 
@@ -219,7 +273,11 @@ export function createNotificationService(options: NotificationServiceOptions) {
     },
 
     /** Gives dead letters new attempts, spread at the given rate. Resolves with how many were taken. */
-    async redrive(caller: Caller, request: Redrive, messageIds: number[] | undefined): Promise<number> {
+    async redrive(
+      caller: Caller,
+      request: Redrive,
+      messageIds: number[] | undefined,
+    ): Promise<number> {
       const { channel, from, to, ratePerSecond = 50 } = request;
       return store.redrive(
         {
@@ -242,10 +300,17 @@ export function createNotificationService(options: NotificationServiceOptions) {
       const deadline = clock.monotonic() + waitMs;
       for (;;) {
         const found = await record(caller, id);
-        const open = found.messages.filter((message) => message.nextAt !== null || message.status === 'sent');
+        const open = found.messages.filter(
+          (message) => message.nextAt !== null || message.status === 'sent',
+        );
         const left = deadline - clock.monotonic();
         if (open.length === 0 || left <= 0) return found;
-        await hintOrTime(hints, clock, open.map((message) => messageTopic(message.id)), left);
+        await hintOrTime(
+          hints,
+          clock,
+          open.map((message) => messageTopic(message.id)),
+          left,
+        );
       }
     },
   };
@@ -292,7 +357,8 @@ function likelyChannel(body: NotificationBody, defaultOrder: readonly string[]):
 const DIGEST_LENGTH = 22;
 
 function digestKey(caller: Caller, route: string, key: string, request: string): IdempotencyKey {
-  const digest = (text: string): string => hash('sha256', text, 'base64url').slice(0, DIGEST_LENGTH);
+  const digest = (text: string): string =>
+    hash('sha256', text, 'base64url').slice(0, DIGEST_LENGTH);
   return {
     keyDigest: digest(`${caller.applicationId}\n${caller.kind}\n${route}\n${key}`),
     requestDigest: digest(request),
@@ -301,7 +367,8 @@ function digestKey(caller: Caller, route: string, key: string, request: string):
 
 /** The stored body as a request again, with a change applied. */
 function requestOf(body: NotificationBody, change: EditNotification): CreateNotification {
-  const time = (at: number | null): string | undefined => (at === null ? undefined : new Date(at).toISOString());
+  const time = (at: number | null): string | undefined =>
+    at === null ? undefined : new Date(at).toISOString();
   const content: Content | undefined = change.content ?? body.content ?? undefined;
   const routes = body.routes;
   const automatic = routes.length === 1 && routes[0]?.[0] === AUTO;
@@ -309,7 +376,11 @@ function requestOf(body: NotificationBody, change: EditNotification): CreateNoti
     to: body.to as CreateNotification['to'],
     ...(body.template && !change.content ? { template: body.template } : { content }),
     data: change.data ?? body.data,
-    ...(routes.length > 1 ? { channels: routes.map((route) => route[0] as string) } : automatic ? {} : { route: routes[0] }),
+    ...(routes.length > 1
+      ? { channels: routes.map((route) => route[0] as string) }
+      : automatic
+        ? {}
+        : { route: routes[0] }),
     priority: change.priority ?? body.priority,
     category: change.category ?? body.category ?? undefined,
     sendAt: change.sendAt ?? time(body.sendAt),

@@ -20,7 +20,10 @@ export interface Adapters {
 }
 
 /** The recipient with addresses in their one spelling. */
-export function checkRecipient(to: CreateNotification['to'], adapters: Adapters): Record<string, string> {
+export function checkRecipient(
+  to: CreateNotification['to'],
+  adapters: Adapters,
+): Record<string, string> {
   const errors: FieldError[] = [];
   const normalized: Record<string, string> = {};
   let addressed = to.userId !== undefined;
@@ -31,7 +34,10 @@ export function checkRecipient(to: CreateNotification['to'], adapters: Adapters)
     }
     const adapter = adapters.adapter(name);
     if (!adapter) {
-      errors.push({ path: `body.to.${name}`, message: `is neither a field of a recipient nor a channel; channels: ${adapters.channels().join(', ')}` });
+      errors.push({
+        path: `body.to.${name}`,
+        message: `is neither a field of a recipient nor a channel; channels: ${adapters.channels().join(', ')}`,
+      });
       continue;
     }
     addressed = true;
@@ -39,31 +45,47 @@ export function checkRecipient(to: CreateNotification['to'], adapters: Adapters)
     if (parsed.ok) normalized[name] = parsed.normalized;
     else errors.push({ path: `body.to.${name}`, message: parsed.message });
   }
-  if (/[\r\n]/.test(to.name ?? '')) errors.push({ path: 'body.to.name', message: 'must not have line breaks' });
+  if (/[\r\n]/.test(to.name ?? ''))
+    errors.push({ path: 'body.to.name', message: 'must not have line breaks' });
   if (!addressed && errors.length === 0) {
-    errors.push({ path: 'body.to', message: 'needs a userId or an address such as {"email": "ada@example.com"}' });
+    errors.push({
+      path: 'body.to',
+      message: 'needs a userId or an address such as {"email": "ada@example.com"}',
+    });
   }
   if (errors.length > 0) throw invalid('invalid_recipient', errors);
   return normalized;
 }
 
 /** The channels named by a request, each known. */
-export function checkChannels(request: Pick<CreateNotification, 'channels' | 'route'>, adapters: Adapters): void {
+export function checkChannels(
+  request: Pick<CreateNotification, 'channels' | 'route'>,
+  adapters: Adapters,
+): void {
   if (request.channels && request.route) {
-    throw invalid('invalid_request', [{ path: 'body.route', message: 'cannot be given together with channels' }]);
+    throw invalid('invalid_request', [
+      { path: 'body.route', message: 'cannot be given together with channels' },
+    ]);
   }
   const field = request.channels ? 'channels' : 'route';
   const errors = (request.channels ?? request.route ?? []).flatMap((channel, i) =>
     adapters.adapter(channel)
       ? []
-      : [{ path: `body.${field}.${i}`, message: `is not a channel; channels: ${adapters.channels().join(', ')}` }],
+      : [
+          {
+            path: `body.${field}.${i}`,
+            message: `is not a channel; channels: ${adapters.channels().join(', ')}`,
+          },
+        ],
   );
   if (errors.length > 0) throw invalid('unknown_channel', errors);
 }
 
 export function checkContentChannels(content: Content, adapters: Adapters): void {
   const errors = Object.keys(content.channels ?? {}).flatMap((channel) =>
-    adapters.adapter(channel) ? [] : [{ path: `body.content.channels.${channel}`, message: 'is not a channel' }],
+    adapters.adapter(channel)
+      ? []
+      : [{ path: `body.content.channels.${channel}`, message: 'is not a channel' }],
   );
   if (errors.length > 0) throw invalid('unknown_channel', errors);
 }
@@ -77,14 +99,21 @@ export function checkTimes(
   const send = sendAt === undefined ? null : Date.parse(sendAt);
   const expires = expiresAt === undefined ? null : Date.parse(expiresAt);
   if (send !== null) {
-    if (Number.isNaN(send)) errors.push({ path: 'body.sendAt', message: 'is not a time that exists' });
-    else if (send > now + LONGEST_AHEAD_MS) errors.push({ path: 'body.sendAt', message: 'is more than a year ahead' });
-    else if (send < now - PAST_TOLERANCE_MS) errors.push({ path: 'body.sendAt', message: 'is more than a day in the past' });
+    if (Number.isNaN(send))
+      errors.push({ path: 'body.sendAt', message: 'is not a time that exists' });
+    else if (send > now + LONGEST_AHEAD_MS)
+      errors.push({ path: 'body.sendAt', message: 'is more than a year ahead' });
+    else if (send < now - PAST_TOLERANCE_MS)
+      errors.push({ path: 'body.sendAt', message: 'is more than a day in the past' });
   }
   if (expires !== null) {
-    if (Number.isNaN(expires)) errors.push({ path: 'body.expiresAt', message: 'is not a time that exists' });
+    if (Number.isNaN(expires))
+      errors.push({ path: 'body.expiresAt', message: 'is not a time that exists' });
     else if (expires <= Math.max(now, send ?? now)) {
-      errors.push({ path: 'body.expiresAt', message: send !== null && send > now ? 'must be after sendAt' : 'has passed already' });
+      errors.push({
+        path: 'body.expiresAt',
+        message: send !== null && send > now ? 'must be after sendAt' : 'has passed already',
+      });
     }
   }
   if (errors.length > 0) throw invalid('invalid_time', errors);

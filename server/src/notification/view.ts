@@ -1,5 +1,11 @@
 /** Notifications and messages as they are shown to callers. */
-import type { Accepted, Message, MessageSummary, Notification, TimelineEvent } from '@tidings/contracts/notification';
+import type {
+  Accepted,
+  Message,
+  MessageSummary,
+  Notification,
+  TimelineEvent,
+} from '@tidings/contracts/notification';
 import type { MessageEvent } from '../analytics/event-store.ts';
 import { formatId } from '../id.ts';
 import type { MessageState, NotificationBody, NotificationRecord } from './notification.ts';
@@ -52,12 +58,20 @@ export function notificationView(
     resendOf: body.resendOf === null ? null : formatId('ntf', body.resendOf),
     batch: body.batch,
     test: body.test,
-    messages: record.messages.map((message) => messageView(message, body, engagement.get(message.id))),
+    messages: record.messages.map((message) =>
+      messageView(message, body, engagement.get(message.id)),
+    ),
   };
 }
 
-function messageView(message: MessageState, body: NotificationBody, engagement: EngagementTimes | undefined): Message {
-  const times = Object.entries(engagement ?? {}).filter((entry): entry is [string, number] => entry[1] !== null);
+function messageView(
+  message: MessageState,
+  body: NotificationBody,
+  engagement: EngagementTimes | undefined,
+): Message {
+  const times = Object.entries(engagement ?? {}).filter(
+    (entry): entry is [string, number] => entry[1] !== null,
+  );
   return {
     id: formatId('msg', message.id),
     notificationId: formatId('ntf', message.notificationId),
@@ -68,14 +82,20 @@ function messageView(message: MessageState, body: NotificationBody, engagement: 
     providerMessageId: message.providerMessageId,
     attempts: message.attempt,
     reason: message.reason,
-    nextAttemptAt: message.status === 'accepted' || message.status === 'scheduled' ? timeOrNull(message.nextAt) : null,
+    nextAttemptAt:
+      message.status === 'accepted' || message.status === 'scheduled'
+        ? timeOrNull(message.nextAt)
+        : null,
     updatedAt: time(message.updatedAt),
     engagement: Object.fromEntries(times.map(([name, at]) => [name, time(at)])),
   };
 }
 
 /** The timeline begins with the acceptance, which is the notification itself. */
-export function timelineView(record: NotificationRecord, events: readonly MessageEvent[]): TimelineEvent[] {
+export function timelineView(
+  record: NotificationRecord,
+  events: readonly MessageEvent[],
+): TimelineEvent[] {
   const { body } = record;
   const first: TimelineEvent = {
     at: time(body.createdAt),
@@ -90,10 +110,23 @@ export function timelineView(record: NotificationRecord, events: readonly Messag
   return [first, ...events.map(eventView)];
 }
 
-const SHOWN = ['channel', 'provider', 'attempt', 'status', 'reason', 'durationMs', 'response', 'providerMessageId'] as const;
+const SHOWN = [
+  'channel',
+  'provider',
+  'attempt',
+  'status',
+  'reason',
+  'durationMs',
+  'response',
+  'providerMessageId',
+] as const;
 
 function eventView({ messageId, at, type, detail }: MessageEvent): TimelineEvent {
-  const event: Record<string, unknown> = { at: time(at), type, messageId: formatId('msg', messageId) };
+  const event: Record<string, unknown> = {
+    at: time(at),
+    type,
+    messageId: formatId('msg', messageId),
+  };
   const rest: Record<string, unknown> = {};
   for (const [name, value] of Object.entries(detail ?? {})) {
     if ((SHOWN as readonly string[]).includes(name)) event[name] = value;
@@ -103,6 +136,9 @@ function eventView({ messageId, at, type, detail }: MessageEvent): TimelineEvent
   return event as TimelineEvent;
 }
 
-export function summaryView({ applicationId: _, key: __, ...message }: FoundMessage, application: string): MessageSummary {
+export function summaryView(
+  { applicationId: _, key: __, ...message }: FoundMessage,
+  application: string,
+): MessageSummary {
   return { ...message, application };
 }

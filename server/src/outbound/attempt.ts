@@ -34,7 +34,12 @@ export function createAttempts(clock: Clock): Attempts {
     const now = clock.monotonic();
     for (const attempt of underWay) {
       if (now >= attempt.giveUpAt) {
-        attempt.giveUp({ kind: 'retry', reason: 'timeout', ambiguous: true, response: 'the provider did not stop in time' });
+        attempt.giveUp({
+          kind: 'retry',
+          reason: 'timeout',
+          ambiguous: true,
+          response: 'the provider did not stop in time',
+        });
       } else if (now >= attempt.abortAt && !attempt.controller.signal.aborted) {
         attempt.controller.abort();
       }
@@ -69,7 +74,8 @@ export async function runAttempt(
   const simulated = simulatedOutcome(adapter, address);
   if (simulated) return { outcome: simulated, waitMs: 0, durationMs: 0 };
   const waitMs = account.begin(delivery);
-  if (waitMs > 0) return { outcome: { kind: 'retry', reason: 'waiting_for_provider' }, waitMs, durationMs: 0 };
+  if (waitMs > 0)
+    return { outcome: { kind: 'retry', reason: 'waiting_for_provider' }, waitMs, durationMs: 0 };
   const startedAt = attempts.clock.monotonic();
   const outcome = await send(attempts, account, delivery, startedAt);
   failpoint('after-provider');
@@ -77,7 +83,12 @@ export async function runAttempt(
   return { outcome, waitMs: 0, durationMs: attempts.clock.monotonic() - startedAt };
 }
 
-function send(attempts: Attempts, account: Account, delivery: Delivery, startedAt: number): Promise<Outcome> {
+function send(
+  attempts: Attempts,
+  account: Account,
+  delivery: Delivery,
+  startedAt: number,
+): Promise<Outcome> {
   return new Promise((resolve) => {
     const controller = new AbortController();
     const { timeoutMs } = account.definition.limits;
@@ -100,7 +111,11 @@ function send(attempts: Attempts, account: Account, delivery: Delivery, startedA
 
 /** A provider that throws has a fault; the message is tried again like after any failure. */
 function faultOf(error: unknown): Outcome {
-  return { kind: 'retry', reason: 'provider_fault', response: String((error as Error)?.message ?? error).slice(0, RESPONSE_LIMIT) };
+  return {
+    kind: 'retry',
+    reason: 'provider_fault',
+    response: String((error as Error)?.message ?? error).slice(0, RESPONSE_LIMIT),
+  };
 }
 
 function shortened(outcome: Outcome): Outcome {
@@ -116,7 +131,12 @@ function simulatedOutcome({ simulated }: AdapterDefinition, address: string): Ou
     case simulated.temporaryFailure:
       return { kind: 'retry', reason: 'simulated_temporary_failure', response: 'simulated' };
     case simulated.permanentFailure:
-      return { kind: 'rejected', reason: 'simulated_permanent_failure', scope: 'recipient', response: 'simulated' };
+      return {
+        kind: 'rejected',
+        reason: 'simulated_permanent_failure',
+        scope: 'recipient',
+        response: 'simulated',
+      };
     default:
       return undefined;
   }

@@ -59,7 +59,10 @@ export class Breaker {
     this.#probing = false;
     this.#failures++;
     if (wasProbe || this.#failures >= FAILURES) {
-      this.#openUntil = Math.max(this.#openUntil, now + this.#openMs * (1 + 0.2 * this.#clock.random()));
+      this.#openUntil = Math.max(
+        this.#openUntil,
+        now + this.#openMs * (1 + 0.2 * this.#clock.random()),
+      );
       if (wasProbe) this.#openMs = Math.min(this.#openMs * 2, LONGEST_OPEN_MS);
     }
     if (retryAfterMs !== undefined) this.#openUntil = Math.max(this.#openUntil, now + retryAfterMs);

@@ -32,7 +32,13 @@ export interface CompleterOptions {
   stored(settlement: Settlement): void;
 }
 
-export function createCompleter({ store, tracker, hints, clock, stored }: CompleterOptions): Completer {
+export function createCompleter({
+  store,
+  tracker,
+  hints,
+  clock,
+  stored,
+}: CompleterOptions): Completer {
   let waiting: Waiting[] = [];
   const underWay = new Set<Promise<void>>();
   let stopped = false;
@@ -51,7 +57,7 @@ export function createCompleter({ store, tracker, hints, clock, stored }: Comple
     for (;;) {
       try {
         const held = await store.complete(completions);
-        group.forEach((one, i) => finish(one, held[i] === true));
+        for (const [i, one] of group.entries()) finish(one, held[i] === true);
         return;
       } catch {
         // An outcome must not be forgotten while its claim lasts; after that it is tried again anyway.

@@ -3,8 +3,9 @@
  * this one? to which address? with what content? through which account? and what came of it.
  * Returns what is to be stored; never throws and never stores.
  */
-import type { ChannelContent } from '@tidings/contracts/content';
+
 import type { MessageStatus } from '@tidings/contracts/common';
+import type { ChannelContent } from '@tidings/contracts/content';
 import type { User } from '@tidings/contracts/user';
 import type { AdapterDefinition } from '../adapters/adapter.ts';
 import { CAPTURE } from '../adapters/capture.ts';
@@ -22,7 +23,14 @@ import { resolveRoute } from '../user/route.ts';
 import type { Account } from './account.ts';
 import { type Attempts, runAttempt } from './attempt.ts';
 import { checkPreference, isExpired } from './gates.ts';
-import { type AttemptState, type Decision, decide, maxAttempts, nextChannel, type RetryPolicy } from './retry.ts';
+import {
+  type AttemptState,
+  type Decision,
+  decide,
+  maxAttempts,
+  nextChannel,
+  type RetryPolicy,
+} from './retry.ts';
 
 export interface DeliverOptions {
   adapters: { adapter(channel: string): AdapterDefinition | undefined; channels(): string[] };
@@ -62,7 +70,8 @@ export function createDeliver(options: DeliverOptions): Deliver {
     const events: MessageEvent[] = [];
     const settled = settle.bind(null, entry, events);
     try {
-      if (isExpired(body, clock.now())) return settled({ status: 'expired', reason: 'expired', attempted: false });
+      if (isExpired(body, clock.now()))
+        return settled({ status: 'expired', reason: 'expired', attempted: false });
       const context = contextOf(entry, body, events);
       const { route, reason } = routeOf(context);
       if (route.length === 0) return settled({ ...reason, attempted: false });
@@ -70,8 +79,19 @@ export function createDeliver(options: DeliverOptions): Deliver {
     } catch (error) {
       // A fault of our own must not go round for ever: it counts as an attempt like any other.
       const cause = asServiceError(error);
-      const outcome: Outcome = { kind: 'retry', reason: 'internal_error', response: cause.detail ?? String(cause.cause ?? cause) };
-      return afterAttempt({ entry, body, events }, entry.route ?? [AUTO], entry.channel, null, outcome, 0);
+      const outcome: Outcome = {
+        kind: 'retry',
+        reason: 'internal_error',
+        response: cause.detail ?? String(cause.cause ?? cause),
+      };
+      return afterAttempt(
+        { entry, body, events },
+        entry.route ?? [AUTO],
+        entry.channel,
+        null,
+        outcome,
+        0,
+      );
     }
   };
 
@@ -88,9 +108,13 @@ export function createDeliver(options: DeliverOptions): Deliver {
   }
 
   /** The ordered channels of the message, with `auto` resolved by what the recipient prefers and has. */
-  function routeOf(context: Context): { route: string[]; reason: { status: MessageStatus; reason: string } } {
+  function routeOf(context: Context): {
+    route: string[];
+    reason: { status: MessageStatus; reason: string };
+  } {
     const { entry, body, user, mandatory } = context;
-    const route = entry.route ?? (body.routes[entry.messageId - entry.notificationId - 1] as string[]);
+    const route =
+      entry.route ?? (body.routes[entry.messageId - entry.notificationId - 1] as string[]);
     const none = { status: 'failed' as const, reason: 'unreachable' };
     if (route[0] !== AUTO) return { route, reason: none };
     const available = adapters.channels().filter((channel) => hasContent(context, channel));
@@ -105,13 +129,20 @@ export function createDeliver(options: DeliverOptions): Deliver {
     });
     const optedOut = resolved.left.some(({ reason }) => reason === 'opted_out');
     note(context, 'routed', { route: resolved.route, left: resolved.left });
-    return { route: resolved.route, reason: optedOut ? { status: 'suppressed', reason: 'opted_out' } : none };
+    return {
+      route: resolved.route,
+      reason: optedOut ? { status: 'suppressed', reason: 'opted_out' } : none,
+    };
   }
 
   function hasContent({ body, template }: Context, channel: string): boolean {
     if (template) return template.content[channel] !== undefined;
     const adapter = adapters.adapter(channel);
-    return adapter !== undefined && body.content !== null && channelContentOf(body.content, adapter) !== undefined;
+    return (
+      adapter !== undefined &&
+      body.content !== null &&
+      channelContentOf(body.content, adapter) !== undefined
+    );
   }
 
   /** Where the recipient is reached: what the request says, else the profile, else the user id where that is one. */
@@ -126,7 +157,10 @@ export function createDeliver(options: DeliverOptions): Deliver {
   /** From the present step on, the first channel that can be tried is tried; the others are passed over. */
   async function tryChannels(context: Context, route: string[]): Promise<Settlement> {
     const { entry, body, user, mandatory } = context;
-    let last: { status: MessageStatus; reason: string } = { status: 'failed', reason: 'unreachable' };
+    let last: { status: MessageStatus; reason: string } = {
+      status: 'failed',
+      reason: 'unreachable',
+    };
     for (let step = entry.step; step < route.length; step++) {
       const channel = route[step] as string;
       const refusal = checkPreference(user, { channel, category: body.category, mandatory });
@@ -137,13 +171,21 @@ export function createDeliver(options: DeliverOptions): Deliver {
       }
       const prepared = prepare(context, channel);
       if ('reason' in prepared) {
-        note(context, 'passed_over', { channel, reason: prepared.reason, ...(prepared.detail ? { detail: prepared.detail } : {}) });
+        note(context, 'passed_over', {
+          channel,
+          reason: prepared.reason,
+          ...(prepared.detail ? { detail: prepared.detail } : {}),
+        });
         if (last.status !== 'suppressed') last = { status: 'failed', reason: prepared.reason };
         continue;
       }
       return attempt(context, route, step, prepared.delivery, prepared.address);
     }
-    const completion = settle(entry, context.events, { ...last, attempted: false, channel: route[entry.step] ?? null });
+    const completion = settle(entry, context.events, {
+      ...last,
+      attempted: false,
+      channel: route[entry.step] ?? null,
+    });
     completion.completion.route = entry.route ?? route;
     return completion;
   }
@@ -169,7 +211,10 @@ export function createDeliver(options: DeliverOptions): Deliver {
     return { delivery: deliveryOf(context, parsed.address, content), address: parsed.normalized };
   }
 
-  function render({ body, user, template }: Context, adapter: AdapterDefinition): ChannelContent | undefined {
+  function render(
+    { body, user, template }: Context,
+    adapter: AdapterDefinition,
+  ): ChannelContent | undefined {
     const shared = {
       channel: adapter.channel,
       data: body.data,
@@ -177,12 +222,17 @@ export function createDeliver(options: DeliverOptions): Deliver {
       timezone: user?.timezone ?? undefined,
       locale: body.to['locale'] ?? user?.locale ?? undefined,
     };
-    if (template) return template.content[adapter.channel] ? templates.render(template, shared) : undefined;
+    if (template)
+      return template.content[adapter.channel] ? templates.render(template, shared) : undefined;
     const inline = body.content ? channelContentOf(body.content, adapter) : undefined;
     return inline && templates.renderInline(inline, shared);
   }
 
-  function deliveryOf({ entry, body, user }: Context, address: unknown, content: ChannelContent): Delivery {
+  function deliveryOf(
+    { entry, body, user }: Context,
+    address: unknown,
+    content: ChannelContent,
+  ): Delivery {
     const messageId = formatId('msg', entry.messageId);
     return {
       messageId,
@@ -206,7 +256,13 @@ export function createDeliver(options: DeliverOptions): Deliver {
     };
   }
 
-  async function attempt(context: Context, route: string[], step: number, delivery: Delivery, address: string): Promise<Settlement> {
+  async function attempt(
+    context: Context,
+    route: string[],
+    step: number,
+    delivery: Delivery,
+    address: string,
+  ): Promise<Settlement> {
     const { entry, body } = context;
     const channel = route[step] as string;
     const onStep = step === entry.step ? entry : { ...entry, step, attemptsBefore: entry.attempt };
@@ -217,15 +273,38 @@ export function createDeliver(options: DeliverOptions): Deliver {
     }
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     const account = options.accountFor(channel, body.test);
-    const { outcome, waitMs, durationMs } = await runAttempt(options.attempts, { adapter, address, account, delivery });
+    const { outcome, waitMs, durationMs } = await runAttempt(options.attempts, {
+      adapter,
+      address,
+      account,
+      delivery,
+    });
     if (waitMs > 0) return postponed(context, onStep, route, channel, waitMs);
-    return afterAttempt({ ...context, entry: onStep }, route, channel, account, outcome, durationMs);
+    return afterAttempt(
+      { ...context, entry: onStep },
+      route,
+      channel,
+      account,
+      outcome,
+      durationMs,
+    );
   }
 
   /** The account takes nothing just now: not an attempt, only a later look. */
-  function postponed(context: Context, entry: QueueEntry, route: string[], channel: string, waitMs: number): Settlement {
+  function postponed(
+    context: Context,
+    entry: QueueEntry,
+    route: string[],
+    channel: string,
+    waitMs: number,
+  ): Settlement {
     const nextAt = Math.round(clock.now() + waitMs * (1 + 0.2 * clock.random()));
-    const settlement = settle(entry, context.events, { status: 'accepted', reason: 'waiting_for_provider', attempted: false, channel });
+    const settlement = settle(entry, context.events, {
+      status: 'accepted',
+      reason: 'waiting_for_provider',
+      attempted: false,
+      channel,
+    });
     settlement.completion.nextAt = Math.min(nextAt, context.body.expiresAt ?? nextAt);
     settlement.completion.route = keptRoute(context.entry, context.body, route);
     return settlement;
@@ -250,9 +329,24 @@ export function createDeliver(options: DeliverOptions): Deliver {
       expiresAt: body.expiresAt,
     };
     const decision = counted
-      ? decide(outcome, state, options.policyFor(channel), { now, random: clock.random(), receipts: account?.receipts ?? false })
+      ? decide(outcome, state, options.policyFor(channel), {
+          now,
+          random: clock.random(),
+          receipts: account?.receipts ?? false,
+        })
       : nextChannel(state, outcome.kind === 'sent' ? '' : outcome.reason, now);
-    events.push(attemptEvent(entry.messageId, { now, made, channel, account, outcome, durationMs, decision, test: body.test }));
+    events.push(
+      attemptEvent(entry.messageId, {
+        now,
+        made,
+        channel,
+        account,
+        outcome,
+        durationMs,
+        decision,
+        test: body.test,
+      }),
+    );
     return {
       events,
       completion: {
@@ -280,7 +374,12 @@ export function createDeliver(options: DeliverOptions): Deliver {
   ): Settlement {
     const now = clock.now();
     if (end.status !== 'accepted') {
-      events.push({ messageId: entry.messageId, at: now, type: end.status, detail: { status: end.status, reason: end.reason } });
+      events.push({
+        messageId: entry.messageId,
+        at: now,
+        type: end.status,
+        detail: { status: end.status, reason: end.reason },
+      });
     }
     return {
       events,
@@ -340,11 +439,15 @@ function attemptEvent(
       durationMs: Math.round(durationMs * 10) / 10,
       ...(outcome.kind === 'sent' ? {} : { reason: outcome.reason }),
       ...(outcome.response === undefined ? {} : { response: outcome.response }),
-      ...(outcome.kind === 'sent' && outcome.providerMessageId !== undefined ? { providerMessageId: outcome.providerMessageId } : {}),
+      ...(outcome.kind === 'sent' && outcome.providerMessageId !== undefined
+        ? { providerMessageId: outcome.providerMessageId }
+        : {}),
       ...(outcome.kind === 'sent' && outcome.captured ? { captured: outcome.captured } : {}),
       ...(outcome.kind === 'rejected' ? { scope: outcome.scope } : {}),
       ...(outcome.kind === 'retry' && outcome.ambiguous ? { ambiguous: true } : {}),
-      ...(decision.nextAt === null ? {} : { nextAttemptAt: new Date(decision.nextAt).toISOString() }),
+      ...(decision.nextAt === null
+        ? {}
+        : { nextAttemptAt: new Date(decision.nextAt).toISOString() }),
     },
   };
 }

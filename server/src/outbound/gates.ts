@@ -15,7 +15,11 @@ export function isExpired(body: NotificationBody, now: number): boolean {
 /** Preferences of a known user; whoever is given only by an address has none. */
 export function checkPreference(
   user: User | undefined,
-  { channel, category, mandatory }: { channel: string; category: string | null; mandatory: boolean },
+  {
+    channel,
+    category,
+    mandatory,
+  }: { channel: string; category: string | null; mandatory: boolean },
 ): Refusal | undefined {
   if (!user) return undefined;
   const { allowed, rule } = allows(user.preferences, { category, channel, mandatory });

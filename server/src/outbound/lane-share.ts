@@ -14,7 +14,11 @@ export interface LaneShares {
 }
 
 /** How many more deliveries a lane may begin, given what is under way per lane. */
-export function freeSlots(lane: Lane, underWay: readonly [number, number, number], shares: LaneShares): number {
+export function freeSlots(
+  lane: Lane,
+  underWay: readonly [number, number, number],
+  shares: LaneShares,
+): number {
   const { concurrency } = shares;
   const total = underWay[0] + underWay[1] + underWay[2];
   const kept = [shares.reservedHigh, shares.guaranteedMedium, shares.guaranteedLow];
@@ -29,7 +33,11 @@ export function freeSlots(lane: Lane, underWay: readonly [number, number, number
 }
 
 /** How the places of one claim are divided: high first, the others' parts kept when they have work. */
-export function divide(places: number, waiting: readonly [number, number, number], shares: LaneShares): [number, number, number] {
+export function divide(
+  places: number,
+  waiting: readonly [number, number, number],
+  shares: LaneShares,
+): [number, number, number] {
   const keepMedium = Math.min(waiting[1], Math.ceil(places * shares.guaranteedMedium));
   const keepLow = Math.min(waiting[2], Math.ceil(places * shares.guaranteedLow));
   const high = Math.min(waiting[0], places - keepMedium - keepLow);

@@ -85,7 +85,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   function nextGroup(): QueueEntry[] {
     const waiting = LANES_IN_ORDER.map((lane) => buffer(lane).size) as [number, number, number];
-    const free = LANES_IN_ORDER.map((lane) => Math.min(waiting[lane], freeSlots(lane, underWay, shares)));
+    const free = LANES_IN_ORDER.map((lane) =>
+      Math.min(waiting[lane], freeSlots(lane, underWay, shares)),
+    );
     const places = Math.min(GROUP, shares.concurrency - underWay[0] - underWay[1] - underWay[2]);
     const parts = divide(places, free as [number, number, number], shares);
     const group: QueueEntry[] = [];
@@ -149,7 +151,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   async function claimAndDeliverSuspect(entry: QueueEntry): Promise<void> {
     const { messageId, claim } = entry;
-    const [held] = await store.claim([{ messageId, claim, until: clock.now() + claimMs }]).catch(() => [false]);
+    const [held] = await store
+      .claim([{ messageId, claim, until: clock.now() + claimMs }])
+      .catch(() => [false]);
     if (held) await deliverOne(entry);
   }
 

@@ -69,7 +69,19 @@ export function decide(
 /** The channel has failed for good: the next one of the route at once, or the end. */
 export function nextChannel(state: AttemptState, reason: string, now: number): Decision {
   if (state.step + 1 < state.steps) {
-    return { status: 'accepted', nextAt: now, step: state.step + 1, attemptsBefore: state.attempt, reason };
+    return {
+      status: 'accepted',
+      nextAt: now,
+      step: state.step + 1,
+      attemptsBefore: state.attempt,
+      reason,
+    };
   }
-  return { status: 'failed', nextAt: null, step: state.step, attemptsBefore: state.attemptsBefore, reason };
+  return {
+    status: 'failed',
+    nextAt: null,
+    step: state.step,
+    attemptsBefore: state.attemptsBefore,
+    reason,
+  };
 }

@@ -23,7 +23,13 @@ export interface SweeperOptions {
   leaseMs: number;
 }
 
-export function createSweeper({ store, processor, clock, intervalMs, leaseMs }: SweeperOptions): Service {
+export function createSweeper({
+  store,
+  processor,
+  clock,
+  intervalMs,
+  leaseMs,
+}: SweeperOptions): Service {
   let timer: Timer | undefined;
   let running: Promise<void> | undefined;
   let stopped = false;
@@ -39,7 +45,12 @@ export function createSweeper({ store, processor, clock, intervalMs, leaseMs }: 
     while (!stopped) {
       const limit = Math.min(PAGE, processor.room(lane));
       if (limit === 0) return;
-      const entries = await store.takeDue(lane, { until: clock.now(), leaseUntil: lease(), limit, queuedOnly: false });
+      const entries = await store.takeDue(lane, {
+        until: clock.now(),
+        leaseUntil: lease(),
+        limit,
+        queuedOnly: false,
+      });
       if (entries.length > 0) processor.take(lane, entries, () => {});
       if (entries.length < limit) return;
     }
@@ -51,7 +62,12 @@ export function createSweeper({ store, processor, clock, intervalMs, leaseMs }: 
       const now = clock.now();
       // What is taken gets a longer lease than anything accepted until now has, so it is taken once.
       const leaseUntil = Math.round(now + leaseMs * 1.2);
-      const entries = await store.takeDue(lane, { until: now + leaseMs, leaseUntil, limit, queuedOnly: true });
+      const entries = await store.takeDue(lane, {
+        until: now + leaseMs,
+        leaseUntil,
+        limit,
+        queuedOnly: true,
+      });
       processor.take(lane, entries, () => {});
       if (entries.length >= limit) continue;
       processor.incomplete.delete(lane);

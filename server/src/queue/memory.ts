@@ -46,8 +46,18 @@ export class MemoryQueuePublisher implements Queue {
     if (this.#rows.length === 0) setImmediate(() => this.#post());
     for (const e of entries) {
       this.#rows.push([
-        e.messageId, e.notificationId, e.applicationId, e.lane, e.channel, e.claim,
-        e.attempt, e.attemptsBefore, e.step, e.route, e.body, e.watched,
+        e.messageId,
+        e.notificationId,
+        e.applicationId,
+        e.lane,
+        e.channel,
+        e.claim,
+        e.attempt,
+        e.attemptsBefore,
+        e.step,
+        e.route,
+        e.body,
+        e.watched,
       ]);
     }
   }
@@ -112,8 +122,18 @@ export class MemoryQueue implements Queue {
 
 function entryOfRow(row: EntryRow): QueueEntry {
   return {
-    messageId: row[0], notificationId: row[1], applicationId: row[2], lane: row[3], channel: row[4],
-    claim: row[5], attempt: row[6], attemptsBefore: row[7], step: row[8], route: row[9], body: row[10],
-    watched: row[11], suspect: false,
+    messageId: row[0],
+    notificationId: row[1],
+    applicationId: row[2],
+    lane: row[3],
+    channel: row[4],
+    claim: row[5],
+    attempt: row[6],
+    attemptsBefore: row[7],
+    step: row[8],
+    route: row[9],
+    body: row[10],
+    watched: row[11],
+    suspect: false,
   };
 }

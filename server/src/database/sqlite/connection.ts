@@ -49,7 +49,9 @@ export function openForReading(path: string, cacheKiB = 8192): DatabaseSync {
 function assertPragma(database: DatabaseSync, name: string, expected: string | number): void {
   const row = database.prepare(`PRAGMA ${name}`).get() as Record<string, unknown>;
   if (row[name] !== expected) {
-    throw new Error(`SQLite reports ${name}=${String(row[name])}, but ${expected} is needed to keep what is accepted`);
+    throw new Error(
+      `SQLite reports ${name}=${String(row[name])}, but ${expected} is needed to keep what is accepted`,
+    );
   }
 }
 
@@ -84,7 +86,8 @@ export function translateError(error: unknown): ServiceError {
   if (error instanceof ServiceError) return error;
   const code = resultCode(error);
   if (code === undefined) return new ServiceError('internal', { cause: error });
-  if (code === SQLITE_FULL) return new ServiceError('store_full', { cause: error, retryAfterMs: 5000 });
+  if (code === SQLITE_FULL)
+    return new ServiceError('store_full', { cause: error, retryAfterMs: 5000 });
   if (code === SQLITE_CONSTRAINT) return new ServiceError('already_exists', { cause: error });
   return new ServiceError('store_unavailable', {
     cause: error,

@@ -15,7 +15,8 @@ export function eventOperations(
   return {
     operations: {
       appendEvents: hot((events: EventArgument) => {
-        for (const [messageId, at, type, detail] of events) insert.run(next(), messageId, at, type, detail);
+        for (const [messageId, at, type, detail] of events)
+          insert.run(next(), messageId, at, type, detail);
         return null;
       }),
     },
@@ -30,7 +31,9 @@ export function eventOperations(
  * group that was rolled back are left out, which no reader minds.
  */
 export function sequenceOf(database: DatabaseSync, table: string): () => number {
-  const row = database.prepare(`SELECT coalesce(max(seq), 0) AS last FROM ${table}`).get() as { last: number };
+  const row = database.prepare(`SELECT coalesce(max(seq), 0) AS last FROM ${table}`).get() as {
+    last: number;
+  };
   let last = row.last;
   return () => ++last;
 }

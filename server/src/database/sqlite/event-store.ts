@@ -31,7 +31,10 @@ export class SqliteEventStore implements EventStore {
       messageId: row['message_id'] as number,
       at: row['at'] as number,
       type: row['type'] as string,
-      detail: row['detail'] === null ? null : (JSON.parse(row['detail'] as string) as Record<string, unknown>),
+      detail:
+        row['detail'] === null
+          ? null
+          : (JSON.parse(row['detail'] as string) as Record<string, unknown>),
     }));
   }
 }

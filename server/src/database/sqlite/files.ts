@@ -68,7 +68,12 @@ export function messagesWriter(
       const events = eventOperations(database);
       return mergeOperations(
         events,
-        notificationOperations(database, { clock, changed: events.changed, index, idempotencyRetentionMs }),
+        notificationOperations(database, {
+          clock,
+          changed: events.changed,
+          index,
+          idempotencyRetentionMs,
+        }),
         inboxOperations(database),
       );
     },

@@ -191,6 +191,8 @@ export class GroupWriter {
 }
 
 function refuseAll(calls: readonly Call[], failure: ServiceError | undefined): Answer[] {
-  const error = (failure ?? new ServiceError('store_unavailable', { retryAfterMs: 1000 })).toPlain();
+  const error = (
+    failure ?? new ServiceError('store_unavailable', { retryAfterMs: 1000 })
+  ).toPlain();
   return calls.map(() => ({ error }));
 }

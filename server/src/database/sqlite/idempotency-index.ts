@@ -11,7 +11,15 @@
  * every row. A file that is missing or damaged only costs the reading of its rows.
  */
 import { hash } from 'node:crypto';
-import { existsSync, mkdirSync, readdirSync, readFileSync, renameSync, rmSync, writeFileSync } from 'node:fs';
+import {
+  existsSync,
+  mkdirSync,
+  readdirSync,
+  readFileSync,
+  renameSync,
+  rmSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 
 const SMALLEST_SLOTS = 2 ** 14;
@@ -94,7 +102,8 @@ export class IdempotencyIndex {
   /** Rows that may belong to this key, newest first. */
   *candidates(digest: string): Generator<number> {
     const mark = fingerprint(digest);
-    for (let i = this.#segments.length - 1; i >= 0; i--) yield* (this.#segments[i] as Segment).candidates(mark);
+    for (let i = this.#segments.length - 1; i >= 0; i--)
+      yield* (this.#segments[i] as Segment).candidates(mark);
   }
 
   add(digest: string, row: number, at: number): void {
@@ -170,7 +179,13 @@ function fileOf(folder: string, first: number): string {
 const HEADER_NUMBERS = 5;
 
 function encode(segment: Segment): Buffer {
-  const header = Float64Array.of(segment.slots, segment.count, segment.first, segment.last, segment.newestAt);
+  const header = Float64Array.of(
+    segment.slots,
+    segment.count,
+    segment.first,
+    segment.last,
+    segment.newestAt,
+  );
   const body = Buffer.concat([bytesOf(header), bytesOf(segment.marks), bytesOf(segment.rows)]);
   return Buffer.concat([Buffer.from(hash('sha256', body), 'hex'), body]);
 }
@@ -180,9 +195,11 @@ function decode(path: string): Segment | undefined {
   const body = file.subarray(32);
   if (hash('sha256', body) !== file.subarray(0, 32).toString('hex')) return undefined;
   const copy = body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength);
-  const [slots, count, first, last, newestAt] = new Float64Array(copy, 0, HEADER_NUMBERS) as unknown as [
-    number, number, number, number, number,
-  ];
+  const [slots, count, first, last, newestAt] = new Float64Array(
+    copy,
+    0,
+    HEADER_NUMBERS,
+  ) as unknown as [number, number, number, number, number];
   const marksAt = HEADER_NUMBERS * 8;
   const segment = new Segment(
     slots,

@@ -1,8 +1,12 @@
 /** Filters over messages, answered from the projection. */
 import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
-import { LANES } from '../../notification/notification.ts';
-import type { FoundMessage, RedriveSelection, SearchFilter } from '../../notification/notification-store.ts';
 import { firstIdAt, formatId } from '../../id.ts';
+import { LANES } from '../../notification/notification.ts';
+import type {
+  FoundMessage,
+  RedriveSelection,
+  SearchFilter,
+} from '../../notification/notification-store.ts';
 import { STATUS, statusCodes, statusName } from './message-row.ts';
 
 type IndexRow = {
@@ -24,8 +28,8 @@ type IndexRow = {
   reason: string | null;
 };
 
-/** Seconds are the resolution of ids; the exact bound is checked on the row. */
-const SECOND_MS = 1000;
+/** Ids run ahead of the time of acceptance by this much at most (a clock that was set back). */
+const ID_AHEAD_MS = 2 * 3_600_000;
 
 export class MessageSearch {
   readonly #database: DatabaseSync;
@@ -47,19 +51,36 @@ export class MessageSearch {
   }
 
   /** Ids of failed messages, newest first, below `before`. */
-  async failed(selection: RedriveSelection, before: number | null, limit: number): Promise<number[]> {
+  async failed(
+    selection: RedriveSelection,
+    before: number | null,
+    limit: number,
+  ): Promise<number[]> {
     if (selection.messageIds) {
-      const ids = selection.messageIds.filter((id) => before === null || id < before).sort((a, b) => b - a);
+      await this.#caughtUp();
+      const ids = selection.messageIds
+        .filter((id) => before === null || id < before)
+        .sort((a, b) => b - a);
       return this.#owned(selection.applicationId, ids.slice(0, limit));
     }
     const { applicationId, channel, from, to } = selection;
-    const found = await this.find({ applicationId, channel, from, to, status: 'failed', limit, before });
+    const found = await this.find({
+      applicationId,
+      channel,
+      from,
+      to,
+      status: 'failed',
+      limit,
+      before,
+    });
     return found.map(({ key }) => key);
   }
 
   #owned(applicationId: number | null, ids: number[]): number[] {
     if (applicationId === null) return ids;
-    const owner = this.#database.prepare('SELECT 1 FROM message_index WHERE id = ? AND application_id = ?');
+    const owner = this.#database.prepare(
+      'SELECT 1 FROM message_index WHERE id = ? AND application_id = ?',
+    );
     return ids.filter((id) => owner.get(id, applicationId));
   }
 }
@@ -74,8 +95,10 @@ function query(filter: SearchFilter): { sql: string; values: SQLInputValue[] } {
   };
   if (filter.applicationId !== null) add('application_id = ?', filter.applicationId);
   if (filter.before !== null) add('id < ?', filter.before);
-  if (filter.from !== undefined) add('id >= ? AND created_at >= ?', firstIdAt(filter.from), filter.from);
-  if (filter.to !== undefined) add('id < ? AND created_at < ?', firstIdAt(filter.to + SECOND_MS), filter.to);
+  if (filter.from !== undefined)
+    add('id >= ? AND created_at >= ?', firstIdAt(filter.from), filter.from);
+  if (filter.to !== undefined)
+    add('id < ? AND created_at < ?', firstIdAt(filter.to + ID_AHEAD_MS), filter.to);
   if (filter.userId !== undefined) add('user_id = ?', filter.userId);
   if (filter.group !== undefined) {
     add(
@@ -93,7 +116,10 @@ function query(filter: SearchFilter): { sql: string; values: SQLInputValue[] } {
   if (filter.lane !== undefined) add('lane = ?', filter.lane);
   if (filter.status !== undefined) {
     const codes = statusCodes(filter.status);
-    add(codes.length === 1 ? 'status = ?' : `status IN (${codes.map(() => '?').join(', ')})`, ...codes);
+    add(
+      codes.length === 1 ? 'status = ?' : `status IN (${codes.map(() => '?').join(', ')})`,
+      ...codes,
+    );
     // Lets the planner use the partial index on what did not simply arrive.
     if (!codes.includes(STATUS.delivered)) add(`status <> ${STATUS.delivered}`);
   }

@@ -37,7 +37,9 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
   const newest = migrations.at(-1)?.name ?? '';
   for (const name of applied.keys()) {
     if (name > newest) {
-      throw new Error(`the data was written by a newer version of Tidings (it knows the migration ${name})`);
+      throw new Error(
+        `the data was written by a newer version of Tidings (it knows the migration ${name})`,
+      );
     }
   }
   const record = database.prepare('INSERT INTO migration VALUES (?, ?, unixepoch())');
@@ -46,7 +48,8 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
     const digest = hash('sha256', sql);
     const known = applied.get(name);
     if (known === digest) continue;
-    if (known !== undefined) throw new Error(`the migration ${name} was changed after it had been applied`);
+    if (known !== undefined)
+      throw new Error(`the migration ${name} was changed after it had been applied`);
     database.exec('BEGIN IMMEDIATE');
     try {
       database.exec(sql);
@@ -63,11 +66,19 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
 }
 
 /** Names of migrations that are not applied yet. */
-export function pendingMigrations(database: DatabaseSync, migrations: readonly Migration[]): string[] {
+export function pendingMigrations(
+  database: DatabaseSync,
+  migrations: readonly Migration[],
+): string[] {
   const table = database
     .prepare("SELECT 1 FROM sqlite_schema WHERE type = 'table' AND name = 'migration'")
     .get();
   if (!table) return migrations.map(({ name }) => name);
-  const applied = new Set(database.prepare('SELECT name FROM migration').all().map((row) => row['name']));
+  const applied = new Set(
+    database
+      .prepare('SELECT name FROM migration')
+      .all()
+      .map((row) => row['name']),
+  );
   return migrations.map(({ name }) => name).filter((name) => !applied.has(name));
 }

@@ -42,7 +42,13 @@ export type CompletionArgument = [
   at: number,
 ][];
 
-export type TakeDueArgument = [lane: number, until: number, leaseUntil: number, limit: number, queuedOnly: boolean];
+export type TakeDueArgument = [
+  lane: number,
+  until: number,
+  leaseUntil: number,
+  limit: number,
+  queuedOnly: boolean,
+];
 
 export interface NotificationOperationsOptions {
   clock: Clock;
@@ -58,7 +64,9 @@ export function notificationOperations(
   { clock, changed, index, idempotencyRetentionMs }: NotificationOperationsOptions,
 ): OperationSet {
   const greatest = database
-    .prepare('SELECT max(coalesce((SELECT max(id) FROM message), 0), coalesce((SELECT max(id) FROM notification), 0)) AS id')
+    .prepare(
+      'SELECT max(coalesce((SELECT max(id) FROM message), 0), coalesce((SELECT max(id) FROM notification), 0)) AS id',
+    )
     .get() as { id: number };
   const ids = new IdSequence(clock.now, greatest.id);
   const nextKeyRow = sequenceOf(database, 'idempotency');
@@ -85,7 +93,9 @@ export function notificationOperations(
        channel = ?, provider = ?, provider_message_id = ?, reason = ?, updated_at = ?
      WHERE id = ? AND claim = ? AND status = ${STATUS.sending}`,
   );
-  const selectDue = database.prepare('SELECT id FROM message WHERE lane = ? AND next_at <= ? ORDER BY next_at LIMIT ?');
+  const selectDue = database.prepare(
+    'SELECT id FROM message WHERE lane = ? AND next_at <= ? ORDER BY next_at LIMIT ?',
+  );
   const selectQueued = database.prepare(
     `SELECT id FROM message WHERE lane = ? AND next_at <= ? AND status = ${STATUS.accepted} ORDER BY next_at LIMIT ?`,
   );
@@ -99,12 +109,16 @@ export function notificationOperations(
   const selectBody = database.prepare(
     `SELECT min(status) AS lowest, max(status) AS highest FROM message WHERE notification_id = ? AND id BETWEEN ? AND ?`,
   );
-  const selectNotification = database.prepare('SELECT message_count FROM notification WHERE id = ?');
+  const selectNotification = database.prepare(
+    'SELECT message_count FROM notification WHERE id = ?',
+  );
   const updateBody = database.prepare('UPDATE notification SET body = ? WHERE id = ?');
   const reschedule = database.prepare(
     `UPDATE message SET lane = ?, next_at = ?, updated_at = ? WHERE id BETWEEN ? AND ?`,
   );
-  const selectMessages = database.prepare('SELECT id, status FROM message WHERE id BETWEEN ? AND ?');
+  const selectMessages = database.prepare(
+    'SELECT id, status FROM message WHERE id BETWEEN ? AND ?',
+  );
   const cancel = database.prepare(
     `UPDATE message SET status = ${STATUS.cancelled}, next_at = NULL, updated_at = ?, claim = claim + 1
      WHERE id = ? AND status IN (${STATUS.scheduled}, ${STATUS.accepted}, ${STATUS.waiting})`,
@@ -120,7 +134,10 @@ export function notificationOperations(
   const deleteNotification = database.prepare('DELETE FROM notification WHERE id = ?');
 
   /** The notification that used this key within the retention. */
-  function known(keyDigest: string, now: number): { id: number; requestDigest: string } | undefined {
+  function known(
+    keyDigest: string,
+    now: number,
+  ): { id: number; requestDigest: string } | undefined {
     for (const seq of index.candidates(keyDigest)) {
       const row = selectKey.get(seq) as
         | { at: number; key_digest: string; request_digest: string; notification_id: number }
@@ -133,12 +150,22 @@ export function notificationOperations(
   }
 
   function accept(argument: AcceptArgument): AcceptAnswer {
-    const [applicationId, lane, count, scheduled, nextAt, createdAt, body, keyDigest, requestDigest] = argument;
+    const [
+      applicationId,
+      lane,
+      count,
+      scheduled,
+      nextAt,
+      createdAt,
+      body,
+      keyDigest,
+      requestDigest,
+    ] = argument;
     if (keyDigest !== null) {
       const before = known(keyDigest, createdAt);
       if (before) return before.requestDigest === requestDigest ? -before.id : 0;
     }
-    const id = ids.take(count + 1);
+    const id = ids.take(count + 1, createdAt);
     insertNotification.run(id, applicationId, count, body);
     const status = scheduled ? STATUS.scheduled : STATUS.accepted;
     for (let i = 1; i <= count; i++) {
@@ -154,13 +181,29 @@ export function notificationOperations(
 
   function completeAll(argument: CompletionArgument): boolean[] {
     return argument.map((c) => {
-      const held = complete.run(c[2], c[3], c[4], c[5], c[6], c[7], c[8], c[9], c[10], c[11], c[12], c[0], c[1]);
+      const held = complete.run(
+        c[2],
+        c[3],
+        c[4],
+        c[5],
+        c[6],
+        c[7],
+        c[8],
+        c[9],
+        c[10],
+        c[11],
+        c[12],
+        c[0],
+        c[1],
+      );
       return held.changes === 1;
     });
   }
 
   function takeDue([lane, until, leaseUntil, limit, queuedOnly]: TakeDueArgument): number[] {
-    const due = (queuedOnly ? selectQueued : selectDue).all(lane, until, limit).map((row) => row['id'] as number);
+    const due = (queuedOnly ? selectQueued : selectDue)
+      .all(lane, until, limit)
+      .map((row) => row['id'] as number);
     for (const id of due) take.run(leaseUntil, id);
     return due;
   }
@@ -193,7 +236,8 @@ export function notificationOperations(
     if (!notification) return true;
     const last = id + notification.message_count;
     const messages = selectMessages.all(id + 1, last) as Pick<MessageRow, 'id' | 'status'>[];
-    if (messages.some(({ status }) => status < STATUS.delivered || status === STATUS.waiting)) return false;
+    if (messages.some(({ status }) => status < STATUS.delivered || status === STATUS.waiting))
+      return false;
     deleteEvents.run(id + 1, last);
     deleteInbox.run(id + 1, last);
     deleteMessages.run(id + 1, last);
@@ -202,7 +246,12 @@ export function notificationOperations(
     return true;
   }
 
-  function redriveAll([messageIds, startAt, intervalMs, at]: [number[], number, number, number]): number {
+  function redriveAll([messageIds, startAt, intervalMs, at]: [
+    number[],
+    number,
+    number,
+    number,
+  ]): number {
     let taken = 0;
     for (const id of messageIds) {
       if (redrive.run(Math.round(startAt + taken * intervalMs), at, id).changes === 0) continue;
@@ -215,8 +264,12 @@ export function notificationOperations(
   return {
     operations: {
       accept: hot(accept),
-      claim: hot((claims: ClaimArgument) => claims.map(([id, fence, until]) => claim.run(until, id, fence).changes === 1)),
-      extend: hot((claims: ClaimArgument) => claims.map(([id, fence, until]) => extend.run(until, id, fence).changes === 1)),
+      claim: hot((claims: ClaimArgument) =>
+        claims.map(([id, fence, until]) => claim.run(until, id, fence).changes === 1),
+      ),
+      extend: hot((claims: ClaimArgument) =>
+        claims.map(([id, fence, until]) => extend.run(until, id, fence).changes === 1),
+      ),
       complete: hot(completeAll),
       takeDue: hot(takeDue),
       releaseClaims: hot(() => Number(releaseClaims.run().changes)),
@@ -233,7 +286,9 @@ export function notificationOperations(
 /** Brings the index up to the rows within the retention, reading only what no kept segment covers. */
 function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: number): void {
   // Rows are in the order of time, so a binary search over the integer key finds the first one.
-  const bounds = database.prepare('SELECT min(seq) AS low, max(seq) AS high FROM idempotency').get() as {
+  const bounds = database
+    .prepare('SELECT min(seq) AS low, max(seq) AS high FROM idempotency')
+    .get() as {
     low: number | null;
     high: number | null;
   };
@@ -248,7 +303,9 @@ function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: numbe
     else high = middle;
   }
   const covered = index.load(low);
-  for (const row of database.prepare('SELECT seq, at, key_digest FROM idempotency WHERE seq > ?').iterate(covered)) {
+  for (const row of database
+    .prepare('SELECT seq, at, key_digest FROM idempotency WHERE seq > ?')
+    .iterate(covered)) {
     index.add(row['key_digest'] as string, row['seq'] as number, row['at'] as number);
   }
   index.committed();

@@ -22,7 +22,12 @@ import type {
 } from '../../notification/notification-store.ts';
 import { entryOf, type MessageRow, STATUS, stateOf, statusName } from './message-row.ts';
 import type { MessageSearch } from './message-search.ts';
-import type { AcceptArgument, ClaimArgument, CompletionArgument, TakeDueArgument } from './notification-operations.ts';
+import type {
+  AcceptArgument,
+  ClaimArgument,
+  CompletionArgument,
+  TakeDueArgument,
+} from './notification-operations.ts';
 import type { WriteClient } from './write-client.ts';
 
 const REDRIVE_PAGE = 500;
@@ -47,7 +52,9 @@ export class SqliteNotificationStore implements NotificationStore {
   constructor({ database, writer, search }: SqliteNotificationStoreOptions) {
     this.#writer = writer;
     this.#search = search;
-    this.#notification = database.prepare('SELECT application_id, body, message_count FROM notification WHERE id = ?');
+    this.#notification = database.prepare(
+      'SELECT application_id, body, message_count FROM notification WHERE id = ?',
+    );
     this.#messages = database.prepare('SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id');
     this.#owner = database.prepare('SELECT notification_id FROM message WHERE id = ?');
     this.#entry = database.prepare(
@@ -64,7 +71,14 @@ export class SqliteNotificationStore implements NotificationStore {
     );
   }
 
-  async accept({ applicationId, lane, body, text, leaseUntil, idempotency }: NewNotification): Promise<AcceptResult> {
+  async accept({
+    applicationId,
+    lane,
+    body,
+    text,
+    leaseUntil,
+    idempotency,
+  }: NewNotification): Promise<AcceptResult> {
     const scheduled = body.sendAt !== null && body.sendAt > body.createdAt;
     const answer = await this.#writer.call<number>('accept', [
       applicationId,
@@ -90,12 +104,20 @@ export class SqliteNotificationStore implements NotificationStore {
   }
 
   complete(completions: readonly Completion[]): Promise<boolean[]> {
-    return this.#writer.call('complete', completions.map(completionArgument) satisfies CompletionArgument);
+    return this.#writer.call(
+      'complete',
+      completions.map(completionArgument) satisfies CompletionArgument,
+    );
   }
 
   async takeDue(
     lane: Lane,
-    { until, leaseUntil, limit, queuedOnly }: { until: number; leaseUntil: number; limit: number; queuedOnly: boolean },
+    {
+      until,
+      leaseUntil,
+      limit,
+      queuedOnly,
+    }: { until: number; leaseUntil: number; limit: number; queuedOnly: boolean },
   ): Promise<QueueEntry[]> {
     const argument: TakeDueArgument = [lane, until, leaseUntil, limit, queuedOnly];
     return this.#entries(await this.#writer.call<number[]>('takeDue', argument));
@@ -118,7 +140,10 @@ export class SqliteNotificationStore implements NotificationStore {
     return this.#get(applicationId, id);
   }
 
-  async getByMessage(applicationId: number | null, messageId: number): Promise<NotificationRecord | undefined> {
+  async getByMessage(
+    applicationId: number | null,
+    messageId: number,
+  ): Promise<NotificationRecord | undefined> {
     const row = this.#owner.get(messageId) as { notification_id: number } | undefined;
     return row && this.#get(applicationId, row.notification_id);
   }
@@ -156,10 +181,19 @@ export class SqliteNotificationStore implements NotificationStore {
     let taken = 0;
     let before: number | null = null;
     while (taken < limit) {
-      const page: number[] = await this.#search.failed(selection, before, Math.min(REDRIVE_PAGE, limit - taken));
+      const page: number[] = await this.#search.failed(
+        selection,
+        before,
+        Math.min(REDRIVE_PAGE, limit - taken),
+      );
       if (page.length === 0) break;
       before = page.at(-1) as number;
-      taken += await this.#writer.call<number>('redrive', [page, startAt + taken * intervalMs, intervalMs, startAt]);
+      taken += await this.#writer.call<number>('redrive', [
+        page,
+        startAt + taken * intervalMs,
+        intervalMs,
+        startAt,
+      ]);
     }
     return taken;
   }
@@ -170,7 +204,14 @@ export class SqliteNotificationStore implements NotificationStore {
 
   async ledger(applicationId: number | null): Promise<Ledger> {
     const ledger = {
-      accepted: 0, delivered: 0, failed: 0, expired: 0, suppressed: 0, cancelled: 0, pending: 0, balanced: false,
+      accepted: 0,
+      delivered: 0,
+      failed: 0,
+      expired: 0,
+      suppressed: 0,
+      cancelled: 0,
+      pending: 0,
+      balanced: false,
     };
     for (const row of this.#ledger.all(applicationId)) {
       const count = (row['messages'] as number | null) ?? 0;
@@ -193,7 +234,9 @@ export class SqliteNotificationStore implements NotificationStore {
   }
 }
 
-function isEnded(status: string): status is 'delivered' | 'failed' | 'expired' | 'suppressed' | 'cancelled' {
+function isEnded(
+  status: string,
+): status is 'delivered' | 'failed' | 'expired' | 'suppressed' | 'cancelled' {
   return (
     status === 'delivered' ||
     status === 'failed' ||

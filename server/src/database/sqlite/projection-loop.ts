@@ -48,7 +48,10 @@ export class ProjectionLoop implements Service {
 
   async start(): Promise<void> {
     const { clock } = this.#options;
-    this.#timers.push(clock.every(LOOK_MS, () => this.#schedule()), clock.every(CHECKPOINT_MS, () => this.#checkpoint()));
+    this.#timers.push(
+      clock.every(LOOK_MS, () => this.#schedule()),
+      clock.every(CHECKPOINT_MS, () => this.#checkpoint()),
+    );
     this.#schedule();
   }
 
@@ -99,7 +102,11 @@ export class ProjectionLoop implements Service {
 }
 
 function reached(position: ProjectionPosition, target: ProjectionPosition): boolean {
-  return position.notification >= target.notification && position.event >= target.event && position.inbox >= target.inbox;
+  return (
+    position.notification >= target.notification &&
+    position.event >= target.event &&
+    position.inbox >= target.inbox
+  );
 }
 
 /** A reader's end: knows what is committed from the hot file, and waits for the projection. */
@@ -111,7 +118,12 @@ export class ProjectionClient {
   readonly #waiting = new Map<number, () => void>();
   #last = 0;
 
-  constructor(options: { port: MessagePort; messages: DatabaseSync; projection: DatabaseSync; clock: Clock }) {
+  constructor(options: {
+    port: MessagePort;
+    messages: DatabaseSync;
+    projection: DatabaseSync;
+    clock: Clock;
+  }) {
     const { port, messages, projection, clock } = options;
     this.#clock = clock;
     const target = messages.prepare(

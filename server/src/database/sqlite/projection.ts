@@ -52,12 +52,20 @@ export class Projection {
     this.#newNotifications = messages.prepare(
       'SELECT id, application_id, message_count, body FROM notification WHERE id > ? ORDER BY id LIMIT ?',
     );
-    this.#notification = messages.prepare('SELECT id, application_id, message_count, body FROM notification WHERE id = ?');
-    this.#newEvents = messages.prepare('SELECT seq, message_id FROM event WHERE seq > ? ORDER BY seq LIMIT ?');
-    this.#messagesOf = messages.prepare('SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id');
+    this.#notification = messages.prepare(
+      'SELECT id, application_id, message_count, body FROM notification WHERE id = ?',
+    );
+    this.#newEvents = messages.prepare(
+      'SELECT seq, message_id FROM event WHERE seq > ? ORDER BY seq LIMIT ?',
+    );
+    this.#messagesOf = messages.prepare(
+      'SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id',
+    );
     this.#message = messages.prepare('SELECT * FROM message WHERE id = ?');
     this.#lastEvent = messages.prepare('SELECT coalesce(max(seq), 0) AS last FROM event');
-    this.#lastNotification = messages.prepare('SELECT coalesce(max(id), 0) AS last FROM notification');
+    this.#lastNotification = messages.prepare(
+      'SELECT coalesce(max(id), 0) AS last FROM notification',
+    );
     this.#insert = projection.prepare(
       'INSERT OR REPLACE INTO message_index VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)',
     );
@@ -68,8 +76,13 @@ export class Projection {
     this.#delete = projection.prepare('DELETE FROM message_index WHERE id = ?');
     this.#savePosition = projection.prepare('INSERT OR REPLACE INTO position VALUES (?, ?)');
     const saved = projection.prepare('SELECT name, value FROM position').all();
-    const value = (name: string): number => (saved.find((row) => row['name'] === name)?.['value'] as number) ?? 0;
-    this.#position = { notification: value('notification'), event: value('event'), inbox: value('inbox') };
+    const value = (name: string): number =>
+      (saved.find((row) => row['name'] === name)?.['value'] as number) ?? 0;
+    this.#position = {
+      notification: value('notification'),
+      event: value('event'),
+      inbox: value('inbox'),
+    };
   }
 
   get position(): Readonly<ProjectionPosition> {
@@ -88,8 +101,14 @@ export class Projection {
   /** Takes one group. False when there was nothing new. */
   step(): boolean {
     // Events first: the state read for them is then at least as new as the event.
-    const events = this.#newEvents.all(this.#position.event, GROUP) as { seq: number; message_id: number }[];
-    const notifications = this.#newNotifications.all(this.#position.notification, GROUP) as NotificationRow[];
+    const events = this.#newEvents.all(this.#position.event, GROUP) as {
+      seq: number;
+      message_id: number;
+    }[];
+    const notifications = this.#newNotifications.all(
+      this.#position.notification,
+      GROUP,
+    ) as NotificationRow[];
     const inbox = this.#inbox.read(this.#position.inbox, GROUP);
     if (events.length === 0 && notifications.length === 0 && inbox.length === 0) return false;
     const next: ProjectionPosition = {
@@ -101,7 +120,9 @@ export class Projection {
     try {
       const inserted = new Set<number>();
       for (const notification of notifications) this.#add(notification, inserted);
-      const changed = new Set(events.map((event) => event.message_id).filter((id) => !inserted.has(id)));
+      const changed = new Set(
+        events.map((event) => event.message_id).filter((id) => !inserted.has(id)),
+      );
       for (const id of changed) this.#refresh(id, next.notification);
       this.#inbox.apply(inbox);
       for (const [name, value] of Object.entries(next)) this.#savePosition.run(name, value);
@@ -156,7 +177,15 @@ export class Projection {
     if (!row) {
       this.#delete.run(id);
     } else if (row.notification_id <= notificationPosition) {
-      this.#update.run(row.status, row.lane, row.updated_at, row.attempt, row.channel, row.reason, id);
+      this.#update.run(
+        row.status,
+        row.lane,
+        row.updated_at,
+        row.attempt,
+        row.channel,
+        row.reason,
+        id,
+      );
       if (row.status === STATUS.scheduled) this.#readAgain(row.notification_id);
     }
     // A message whose notification comes in a later group is read with its state then.

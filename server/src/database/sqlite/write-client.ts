@@ -84,7 +84,8 @@ abstract class BatchingClient implements WriteClient {
     this.#underWay = undefined;
     this.#calls = [];
     this.#waiters = [];
-    for (const waiter of waiters) waiter.reject(new ServiceError('store_unavailable', { retryAfterMs: 1000 }));
+    for (const waiter of waiters)
+      waiter.reject(new ServiceError('store_unavailable', { retryAfterMs: 1000 }));
   }
 
   #send(): void {
@@ -107,7 +108,9 @@ export class ThreadWriteClient extends BatchingClient {
     port.on('message', (response: WriteResponse) => {
       if (response.failure !== undefined) {
         this.setFailure(
-          response.failure === null ? undefined : new ServiceError('store_unavailable', { retryAfterMs: 1000 }),
+          response.failure === null
+            ? undefined
+            : new ServiceError('store_unavailable', { retryAfterMs: 1000 }),
         );
       }
       if (response.answers) this.receive(response.answers);

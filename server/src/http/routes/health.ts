@@ -8,7 +8,10 @@ export interface HealthRoutesOptions {
   metrics(): Promise<string>;
 }
 
-export function healthRoutes({ notReady, metrics }: HealthRoutesOptions): (app: FastifyInstance) => void {
+export function healthRoutes({
+  notReady,
+  metrics,
+}: HealthRoutesOptions): (app: FastifyInstance) => void {
   return (app) => {
     app.get('/health/live', { schema: { hide: true } }, async () => ({ status: 'live' }));
     app.get('/health/ready', { schema: { hide: true } }, async (_request, reply) => {

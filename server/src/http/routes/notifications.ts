@@ -1,12 +1,12 @@
 /** `/v1/notifications`: one line per route; what happens is in notification/service.ts. */
 import {
-  Accepted,
+  type Accepted,
   type CreateNotification,
   type EditNotification,
   type ListNotificationsQuery,
   ListNotificationsQuery as ListQuery,
   MessagePage,
-  Notification,
+  type Notification,
   NotificationId,
   Timeline,
 } from '@tidings/contracts/notification';
@@ -18,7 +18,13 @@ import { failpoint } from '../../failpoint.ts';
 import { parseId } from '../../id.ts';
 import { LANES, type NotificationRecord } from '../../notification/notification.ts';
 import type { NotificationService } from '../../notification/service.ts';
-import { acceptedView, type EngagementTimes, notificationView, summaryView, timelineView } from '../../notification/view.ts';
+import {
+  acceptedView,
+  type EngagementTimes,
+  notificationView,
+  summaryView,
+  timelineView,
+} from '../../notification/view.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';
 import { described } from '../route.ts';
@@ -50,11 +56,15 @@ const WaitQuery = Type.Object(
 
 const Headers = Type.Object({
   'idempotency-key': Type.Optional(
-    Type.String({ description: 'The same key with the same request is stored once, for at least 24 hours.' }),
+    Type.String({
+      description: 'The same key with the same request is stored once, for at least 24 hours.',
+    }),
   ),
 });
 
-export function notificationRoutes(options: NotificationRoutesOptions): (app: FastifyInstance) => void {
+export function notificationRoutes(
+  options: NotificationRoutesOptions,
+): (app: FastifyInstance) => void {
   const { notifications, applications, engagement } = options;
 
   async function view(record: NotificationRecord): Promise<Notification> {
@@ -66,7 +76,10 @@ export function notificationRoutes(options: NotificationRoutesOptions): (app: Fa
   /** 202 with the ids, or 200 with the outcome when the caller waits for it and it comes in time. */
   async function answer(
     request: FastifyRequest,
-    accept: (acceptOptions: { idempotencyKey: string | null; watched: boolean }) => Promise<{ id: number; body: NotificationRecord['body']; replayed: boolean }>,
+    accept: (acceptOptions: {
+      idempotencyKey: string | null;
+      watched: boolean;
+    }) => Promise<{ id: number; body: NotificationRecord['body']; replayed: boolean }>,
   ): Promise<{ code: 200 | 202; replayed: boolean; body: Accepted | Notification }> {
     const waitMs = waitOf((request.query as { wait?: string }).wait);
     const idempotencyKey = idempotencyKeyOf(request, options.idempotencyRequired);
@@ -75,110 +88,181 @@ export function notificationRoutes(options: NotificationRoutesOptions): (app: Fa
     const { id, body, replayed } = accepted;
     if (waitMs > 0) {
       const record = await notifications.outcome(callerOf(request), id, waitMs);
-      const ended = record.messages.every((message) => message.nextAt === null && message.status !== 'sent');
+      const ended = record.messages.every(
+        (message) => message.nextAt === null && message.status !== 'sent',
+      );
       if (ended) return { code: 200, replayed, body: await view(record) };
     }
     return { code: 202, replayed, body: acceptedView(id, body) };
   }
 
   return (app) => {
-    app.post('/v1/notifications', described('send', {
-      id: 'createNotification',
-      tag: TAG,
-      summary: 'Send a notification',
-      description: 'Answered after it is stored durably. With `wait`, answers 200 and the outcome when it comes in time.',
-      headers: Headers,
-      querystring: WaitQuery,
-      body: Type.Ref('CreateNotification'),
-      response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
-    }), async (request, reply) => {
-      const { code, replayed, body } = await answer(request, (accept) =>
-        notifications.accept(callerOf(request), request.body as CreateNotification, accept),
-      );
-      if (replayed) reply.header('idempotency-replayed', 'true');
-      return reply.code(code).send(body);
-    });
+    app.post(
+      '/v1/notifications',
+      described('send', {
+        id: 'createNotification',
+        tag: TAG,
+        summary: 'Send a notification',
+        description:
+          'Answered after it is stored durably. With `wait`, answers 200 and the outcome when it comes in time.',
+        headers: Headers,
+        querystring: WaitQuery,
+        body: Type.Ref('CreateNotification'),
+        response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
+      }),
+      async (request, reply) => {
+        const { code, replayed, body } = await answer(request, (accept) =>
+          notifications.accept(callerOf(request), request.body as CreateNotification, accept),
+        );
+        if (replayed) reply.header('idempotency-replayed', 'true');
+        return reply.code(code).send(body);
+      },
+    );
 
-    app.get('/v1/notifications', described('read', {
-      id: 'listNotifications',
-      tag: TAG,
-      summary: 'List messages, newest first',
-      querystring: ListQuery,
-      response: { 200: MessagePage },
-    }), async (request) => {
-      const query = request.query as ListNotificationsQuery;
-      const applicationId = await applicationFilter(applications, callerOf(request), query.application);
-      if (applicationId === undefined) return { items: [], next: null };
-      const limit = query.limit ?? 50;
-      const found = await notifications.list({
-        applicationId,
-        from: timeOf(query.from, 'from'),
-        to: timeOf(query.to, 'to'),
-        lane: query.priority === undefined ? undefined : (LANES.indexOf(query.priority) as 0 | 1 | 2),
-        userId: query.user,
-        group: query.group,
-        channel: query.channel,
-        status: query.status,
-        template: query.template,
-        category: query.category,
-        batch: query.batch,
-        limit: limit + 1,
-        before: readCursor(query.cursor),
-      });
-      const names = new Map<number, string>();
-      for (const { applicationId: id } of found) names.set(id, names.get(id) ?? (await applications.byId(id))?.key ?? '');
-      return pageOf(found, limit, { id: ({ key }) => key, item: (row) => summaryView(row, names.get(row.applicationId) ?? '') });
-    });
+    app.get(
+      '/v1/notifications',
+      described('read', {
+        id: 'listNotifications',
+        tag: TAG,
+        summary: 'List messages, newest first',
+        querystring: ListQuery,
+        response: { 200: MessagePage },
+      }),
+      async (request) => {
+        const query = request.query as ListNotificationsQuery;
+        const applicationId = await applicationFilter(
+          applications,
+          callerOf(request),
+          query.application,
+        );
+        if (applicationId === undefined) return { items: [], next: null };
+        const limit = query.limit ?? 50;
+        const found = await notifications.list({
+          applicationId,
+          from: timeOf(query.from, 'from'),
+          to: timeOf(query.to, 'to'),
+          lane:
+            query.priority === undefined ? undefined : (LANES.indexOf(query.priority) as 0 | 1 | 2),
+          userId: query.user,
+          group: query.group,
+          channel: query.channel,
+          status: query.status,
+          template: query.template,
+          category: query.category,
+          batch: query.batch,
+          limit: limit + 1,
+          before: readCursor(query.cursor),
+        });
+        const names = new Map<number, string>();
+        for (const { applicationId: id } of found)
+          names.set(id, names.get(id) ?? (await applications.byId(id))?.key ?? '');
+        return pageOf(found, limit, {
+          id: ({ key }) => key,
+          item: (row) => summaryView(row, names.get(row.applicationId) ?? ''),
+        });
+      },
+    );
 
-    app.get('/v1/notifications/:id', described('read', {
-      id: 'getNotification', tag: TAG, summary: 'Read a notification', params: Params,
-      response: { 200: Type.Ref('Notification') },
-    }), async (request) => view(await notifications.get(callerOf(request), idOf(request))));
+    app.get(
+      '/v1/notifications/:id',
+      described('read', {
+        id: 'getNotification',
+        tag: TAG,
+        summary: 'Read a notification',
+        params: Params,
+        response: { 200: Type.Ref('Notification') },
+      }),
+      async (request) => view(await notifications.get(callerOf(request), idOf(request))),
+    );
 
-    app.get('/v1/notifications/:id/timeline', described('read', {
-      id: 'getTimeline', tag: TAG, summary: 'Every event and attempt, with what the vendor answered', params: Params,
-      response: { 200: Timeline },
-    }), async (request) => {
-      const { record, events } = await notifications.timeline(callerOf(request), idOf(request));
-      return { items: timelineView(record, events) };
-    });
+    app.get(
+      '/v1/notifications/:id/timeline',
+      described('read', {
+        id: 'getTimeline',
+        tag: TAG,
+        summary: 'Every event and attempt, with what the vendor answered',
+        params: Params,
+        response: { 200: Timeline },
+      }),
+      async (request) => {
+        const { record, events } = await notifications.timeline(callerOf(request), idOf(request));
+        return { items: timelineView(record, events) };
+      },
+    );
 
-    app.patch('/v1/notifications/:id', described('send', {
-      id: 'editNotification', tag: TAG, summary: 'Change a notification that is still scheduled', params: Params,
-      body: Type.Ref('EditNotification'),
-      response: { 200: Type.Ref('Notification') },
-    }), async (request) => view(await notifications.edit(callerOf(request), idOf(request), request.body as EditNotification)));
+    app.patch(
+      '/v1/notifications/:id',
+      described('send', {
+        id: 'editNotification',
+        tag: TAG,
+        summary: 'Change a notification that is still scheduled',
+        params: Params,
+        body: Type.Ref('EditNotification'),
+        response: { 200: Type.Ref('Notification') },
+      }),
+      async (request) =>
+        view(
+          await notifications.edit(
+            callerOf(request),
+            idOf(request),
+            request.body as EditNotification,
+          ),
+        ),
+    );
 
-    app.post('/v1/notifications/:id/cancel', described('send', {
-      id: 'cancelNotification', tag: TAG, summary: 'Cancel what has not been sent', params: Params,
-      response: { 200: Type.Ref('Notification') },
-    }), async (request) => view(await notifications.cancel(callerOf(request), idOf(request))));
+    app.post(
+      '/v1/notifications/:id/cancel',
+      described('send', {
+        id: 'cancelNotification',
+        tag: TAG,
+        summary: 'Cancel what has not been sent',
+        params: Params,
+        response: { 200: Type.Ref('Notification') },
+      }),
+      async (request) => view(await notifications.cancel(callerOf(request), idOf(request))),
+    );
 
-    app.post('/v1/notifications/:id/resend', described('send', {
-      id: 'resendNotification', tag: TAG, summary: 'Send it again, as a new notification that names this one',
-      params: Params, headers: Headers, querystring: WaitQuery,
-      response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
-    }), async (request, reply) => {
-      const { code, replayed, body } = await answer(request, (accept) =>
-        notifications.resend(callerOf(request), idOf(request), accept),
-      );
-      if (replayed) reply.header('idempotency-replayed', 'true');
-      return reply.code(code).send(body);
-    });
+    app.post(
+      '/v1/notifications/:id/resend',
+      described('send', {
+        id: 'resendNotification',
+        tag: TAG,
+        summary: 'Send it again, as a new notification that names this one',
+        params: Params,
+        headers: Headers,
+        querystring: WaitQuery,
+        response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
+      }),
+      async (request, reply) => {
+        const { code, replayed, body } = await answer(request, (accept) =>
+          notifications.resend(callerOf(request), idOf(request), accept),
+        );
+        if (replayed) reply.header('idempotency-replayed', 'true');
+        return reply.code(code).send(body);
+      },
+    );
 
-    app.delete('/v1/notifications/:id', described('manage', {
-      id: 'deleteNotification', tag: TAG, summary: 'Remove a notification that has ended', params: Params,
-      response: { 204: Type.Null({ description: 'Removed.' }) },
-    }), async (request, reply) => {
-      await notifications.delete(callerOf(request), idOf(request));
-      return reply.code(204).send();
-    });
+    app.delete(
+      '/v1/notifications/:id',
+      described('manage', {
+        id: 'deleteNotification',
+        tag: TAG,
+        summary: 'Remove a notification that has ended',
+        params: Params,
+        response: { 204: Type.Null({ description: 'Removed.' }) },
+      }),
+      async (request, reply) => {
+        await notifications.delete(callerOf(request), idOf(request));
+        return reply.code(204).send();
+      },
+    );
   };
 }
 
 function idOf(request: FastifyRequest): number {
   const id = parseId('ntf', (request.params as { id: string }).id);
-  if (id === undefined) throw new ServiceError('not_found', { detail: 'There is no such notification.' });
+  if (id === undefined)
+    throw new ServiceError('not_found', { detail: 'There is no such notification.' });
   return id;
 }
 
@@ -191,7 +275,9 @@ async function applicationFilter(
   const admin = caller.scopes.includes('admin');
   if (key === undefined) return admin ? null : caller.applicationId;
   const application = await applications.byKey(key);
-  return application && (admin || application.id === caller.applicationId) ? application.id : undefined;
+  return application && (admin || application.id === caller.applicationId)
+    ? application.id
+    : undefined;
 }
 
 /** A quoted string as in the draft, or bare as most clients send it. */
@@ -203,12 +289,15 @@ function idempotencyKeyOf(request: FastifyRequest, required: boolean): string | 
   }
   const bare = (Array.isArray(header) ? header[0] : header) ?? '';
   const key = /^".*"$/.test(bare) ? bare.slice(1, -1) : bare;
-  if (!/^[\x21-\x7e]{1,255}$/.test(key)) throw keyFault('must be 1 to 255 visible ASCII characters');
+  if (!/^[\x21-\x7e]{1,255}$/.test(key))
+    throw keyFault('must be 1 to 255 visible ASCII characters');
   return key;
 }
 
 function keyFault(message: string): ServiceError {
-  return new ServiceError('invalid_idempotency_key', { errors: [{ path: 'header.idempotency-key', message }] });
+  return new ServiceError('invalid_idempotency_key', {
+    errors: [{ path: 'header.idempotency-key', message }],
+  });
 }
 
 function waitOf(text: string | undefined): number {
@@ -221,7 +310,9 @@ function timeOf(text: string | undefined, name: string): number | undefined {
   if (text === undefined) return undefined;
   const at = Date.parse(text);
   if (Number.isNaN(at)) {
-    throw new ServiceError('invalid_time', { errors: [{ path: `query.${name}`, message: 'is not a time that exists' }] });
+    throw new ServiceError('invalid_time', {
+      errors: [{ path: `query.${name}`, message: 'is not a time that exists' }],
+    });
   }
   return at;
 }

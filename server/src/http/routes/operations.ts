@@ -1,5 +1,7 @@
 /** What operators and on-call engineers ask: the ledger, dead letters, channels. */
-import { Ledger, MessagePage, type Redrive } from '@tidings/contracts/notification';
+
+import { ChannelName, PageQuery } from '@tidings/contracts/common';
+import { type Ledger, MessagePage, type Redrive } from '@tidings/contracts/notification';
 import type { FastifyInstance } from 'fastify';
 import Type from 'typebox';
 import type { ApplicationStore } from '../../application/application-store.ts';
@@ -10,7 +12,6 @@ import { summaryView } from '../../notification/view.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';
 import { described } from '../route.ts';
-import { ChannelName, PageQuery } from '@tidings/contracts/common';
 
 export interface ChannelInfo {
   channel: string;
@@ -30,46 +31,92 @@ const DeadLetterQuery = Type.Object(
   { additionalProperties: false },
 );
 
-export function operationRoutes({ notifications, applications, channels }: OperationRoutesOptions): (app: FastifyInstance) => void {
+export function operationRoutes({
+  notifications,
+  applications,
+  channels,
+}: OperationRoutesOptions): (app: FastifyInstance) => void {
   return (app) => {
-    app.get('/v1/ledger', described('read', {
-      id: 'getLedger', tag: 'Operations', summary: 'What became of everything that was accepted',
-      response: { 200: Type.Ref('Ledger') },
-    }), async (request): Promise<Ledger> => notifications.ledger(scopeOf(callerOf(request))));
+    app.get(
+      '/v1/ledger',
+      described('read', {
+        id: 'getLedger',
+        tag: 'Operations',
+        summary: 'What became of everything that was accepted',
+        response: { 200: Type.Ref('Ledger') },
+      }),
+      async (request): Promise<Ledger> => notifications.ledger(scopeOf(callerOf(request))),
+    );
 
-    app.get('/v1/channels', described('read', {
-      id: 'listChannels', tag: 'Operations', summary: 'Channels, their provider accounts and their test addresses',
-      response: { 200: Type.Object({ items: Type.Array(Type.Object({}, { additionalProperties: true })) }) },
-    }), async () => ({ items: channels }));
+    app.get(
+      '/v1/channels',
+      described('read', {
+        id: 'listChannels',
+        tag: 'Operations',
+        summary: 'Channels, their provider accounts and their test addresses',
+        response: {
+          200: Type.Object({ items: Type.Array(Type.Object({}, { additionalProperties: true })) }),
+        },
+      }),
+      async () => ({ items: channels }),
+    );
 
-    app.get('/v1/dead-letters', described('read', {
-      id: 'listDeadLetters', tag: 'Operations', summary: 'Messages that failed for good, newest first',
-      querystring: DeadLetterQuery,
-      response: { 200: MessagePage },
-    }), async (request) => {
-      const { limit = 50, cursor, channel } = request.query as { limit?: number; cursor?: string; channel?: string };
-      const found = await notifications.list({
-        applicationId: scopeOf(callerOf(request)), status: 'failed', channel, limit: limit + 1, before: readCursor(cursor),
-      });
-      const names = new Map<number, string>();
-      for (const { applicationId: id } of found) names.set(id, names.get(id) ?? (await applications.byId(id))?.key ?? '');
-      return pageOf(found, limit, { id: ({ key }) => key, item: (row) => summaryView(row, names.get(row.applicationId) ?? '') });
-    });
+    app.get(
+      '/v1/dead-letters',
+      described('read', {
+        id: 'listDeadLetters',
+        tag: 'Operations',
+        summary: 'Messages that failed for good, newest first',
+        querystring: DeadLetterQuery,
+        response: { 200: MessagePage },
+      }),
+      async (request) => {
+        const {
+          limit = 50,
+          cursor,
+          channel,
+        } = request.query as { limit?: number; cursor?: string; channel?: string };
+        const found = await notifications.list({
+          applicationId: scopeOf(callerOf(request)),
+          status: 'failed',
+          channel,
+          limit: limit + 1,
+          before: readCursor(cursor),
+        });
+        const names = new Map<number, string>();
+        for (const { applicationId: id } of found)
+          names.set(id, names.get(id) ?? (await applications.byId(id))?.key ?? '');
+        return pageOf(found, limit, {
+          id: ({ key }) => key,
+          item: (row) => summaryView(row, names.get(row.applicationId) ?? ''),
+        });
+      },
+    );
 
-    app.post('/v1/dead-letters/redrive', described('manage', {
-      id: 'redriveDeadLetters', tag: 'Operations', summary: 'Give dead letters new attempts, at a capped rate',
-      body: Type.Ref('Redrive'),
-      response: { 202: Type.Object({ taken: Type.Integer() }) },
-    }), async (request, reply) => {
-      const body = (request.body ?? {}) as Redrive;
-      const ids = body.messages?.map((id, i) => {
-        const message = parseId('msg', id);
-        if (message === undefined) {
-          throw new ServiceError('invalid_request', { errors: [{ path: `body.messages.${i}`, message: 'is not a message id' }] });
-        }
-        return message;
-      });
-      return reply.code(202).send({ taken: await notifications.redrive(callerOf(request), body, ids) });
-    });
+    app.post(
+      '/v1/dead-letters/redrive',
+      described('manage', {
+        id: 'redriveDeadLetters',
+        tag: 'Operations',
+        summary: 'Give dead letters new attempts, at a capped rate',
+        body: Type.Ref('Redrive'),
+        response: { 202: Type.Object({ taken: Type.Integer() }) },
+      }),
+      async (request, reply) => {
+        const body = (request.body ?? {}) as Redrive;
+        const ids = body.messages?.map((id, i) => {
+          const message = parseId('msg', id);
+          if (message === undefined) {
+            throw new ServiceError('invalid_request', {
+              errors: [{ path: `body.messages.${i}`, message: 'is not a message id' }],
+            });
+          }
+          return message;
+        });
+        return reply
+          .code(202)
+          .send({ taken: await notifications.redrive(callerOf(request), body, ids) });
+      },
+    );
   };
 }

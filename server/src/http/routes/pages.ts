@@ -20,7 +20,9 @@ export function pageRoutes(): (app: FastifyInstance) => void {
   return (app) => {
     for (const [path, { file, type }] of Object.entries(FILES)) {
       app.get(path, { schema: { hide: true } }, async (_request, reply) =>
-        secured(reply).type(type).send(readFileSync(new URL(file, CONSOLE))),
+        secured(reply)
+          .type(type)
+          .send(readFileSync(new URL(file, CONSOLE))),
       );
     }
     app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect('/console'));
@@ -29,7 +31,12 @@ export function pageRoutes(): (app: FastifyInstance) => void {
     );
     app.register(scalar, {
       routePrefix: '/docs',
-      configuration: { url: '/openapi.json', withDefaultFonts: false, telemetry: false, hideClientButton: true } as never,
+      configuration: {
+        url: '/openapi.json',
+        withDefaultFonts: false,
+        telemetry: false,
+        hideClientButton: true,
+      } as never,
     });
   };
 }
