@@ -10,7 +10,7 @@ import type { PublishedTemplate } from '../../template/template-store.ts';
 import type { RecordCacheGroup } from './record-cache.ts';
 import { readBody } from './template-row.ts';
 
-/** Characters of JSON kept. Past it, what was read longest ago goes. */
+/** Characters of JSON kept by default. Past it, what was read longest ago goes. */
 const LENGTH_LIMIT = 64 * 1024 * 1024;
 
 type Reference = Pick<PublishedTemplate, 'version' | 'category' | 'priority'>;
@@ -20,9 +20,11 @@ export class PublishedTemplates {
   readonly #body: StatementSync;
   /** By application, number and key, which name a version for ever (see the port). */
   readonly #loaded = new Map<string, { template: PublishedTemplate; length: number }>();
+  readonly #lengthLimit: number;
   #length = 0;
 
-  constructor(database: DatabaseSync, cache: RecordCacheGroup) {
+  constructor(database: DatabaseSync, cache: RecordCacheGroup, lengthLimit = LENGTH_LIMIT) {
+    this.#lengthLimit = lengthLimit;
     const join = `FROM template AS t JOIN template_version AS v ON v.template_id = t.id
       WHERE t.application_id = ?1 AND t.key = ?2 AND v.published_at IS NOT NULL`;
     const reference = database.prepare(
@@ -69,7 +71,7 @@ export class PublishedTemplates {
     this.#loaded.set(name, { template, length });
     this.#length += length;
     for (const [oldest, entry] of this.#loaded) {
-      if (this.#length <= LENGTH_LIMIT || oldest === name) return;
+      if (this.#length <= this.#lengthLimit || oldest === name) return;
       this.#loaded.delete(oldest);
       this.#length -= entry.length;
     }

@@ -39,11 +39,17 @@ export class SqliteTemplateStore implements TemplateStore {
   readonly #versions: StatementSync;
   readonly #listCategories: StatementSync;
 
-  constructor(options: { database: DatabaseSync; writer: WriteClient; cache: RecordCacheGroup }) {
-    const { database, writer, cache } = options;
+  constructor(options: {
+    database: DatabaseSync;
+    writer: WriteClient;
+    cache: RecordCacheGroup;
+    /** Characters of published versions kept in memory. */
+    cachedLength?: number;
+  }) {
+    const { database, writer, cache, cachedLength } = options;
     this.#writer = writer;
     this.#cache = cache;
-    this.#published = new PublishedTemplates(database, cache);
+    this.#published = new PublishedTemplates(database, cache, cachedLength);
     const category = database.prepare(
       `SELECT ${CATEGORY_COLUMNS} FROM category WHERE application_id = ? AND key = ?`,
     );
