@@ -77,8 +77,8 @@ Tidings is ready at ${url}  (${Math.round(performance.now() - startedAt)} ms)
 
   Send a first message; without a mail server configured it is captured and shown, not sent:
 
-  curl -sS ${url}/v1/notifications?wait=5s \\
-    -H 'Authorization: Bearer ${shown}' \\
+  curl -sS '${url}/v1/notifications?wait=5s' \\
+    -H "Authorization: Bearer ${shown}" \\
     -H 'Content-Type: application/json' \\
     -d '{"to":{"email":"ada@example.com"},"content":{"title":"Hello","text":"It works."}}'
 

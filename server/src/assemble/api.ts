@@ -6,6 +6,7 @@ import { resolveAccounts } from '../adapters/account.ts';
 import { captureProvider } from '../adapters/capture.ts';
 import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
 import { createAddressGuard } from '../adapters/webhook/address-guard.ts';
+import { createWebhookEndpointService } from '../adapters/webhook/endpoint-service.ts';
 import { createApplicationService } from '../application/service.ts';
 import { INBOX_TOPIC } from '../cache/hints.ts';
 import { MemoryHints } from '../cache/memory.ts';
@@ -67,7 +68,7 @@ export async function startApi(
     adapters: { get: catalog.adapter },
     clock,
   });
-  const applications = createApplicationService({ applications: stores.applications, clock });
+  const applications = createApplicationService({ store: stores.applications, clock });
   const hub = new InboxHub({ clock });
   hints.subscribe(INBOX_TOPIC, (entry) => hub.publish(entry as never));
   const notifications = createNotificationService({
@@ -130,9 +131,11 @@ export async function startApi(
       userRoutes({ users: createUserService({ users: stores.users, adapters: catalog, clock }) }),
       applicationRoutes({ applications }),
       webhookEndpointRoutes({
-        endpoints: stores.webhookEndpoints,
-        guard: webhookGuard(config, catalog),
-        clock,
+        webhookEndpoints: createWebhookEndpointService({
+          store: stores.webhookEndpoints,
+          guard: webhookGuard(config, catalog),
+          clock,
+        }),
       }),
       inboxRoutes({
         inbox: stores.inbox,

@@ -238,11 +238,16 @@ export async function startSupervisor({
     return Promise.all(others);
   }
 
+  let lookedAt = clock.monotonic();
   const watch = clock.every(LOOK_MS, () => {
+    const now = clock.monotonic();
+    // When this thread itself was held up, the others' signs of life are still waiting to be read.
+    const heldUp = now - lookedAt > 2 * LOOK_MS;
+    lookedAt = now;
     for (const thread of threads.values()) {
+      if (heldUp) thread.aliveAt = now;
       const restartable = thread.role === 'engine' || thread.role === 'tracker';
-      if (!restartable || !thread.ready || clock.monotonic() - thread.aliveAt < SILENCE_MS)
-        continue;
+      if (!restartable || !thread.ready || now - thread.aliveAt < SILENCE_MS) continue;
       log.error({ thread: thread.role }, 'a thread hangs and is ended');
       void thread.worker.terminate();
     }

@@ -20,14 +20,12 @@ export function freeSlots(
   shares: LaneShares,
 ): number {
   const { concurrency } = shares;
-  const total = underWay[0] + underWay[1] + underWay[2];
   const kept = [shares.reservedHigh, shares.guaranteedMedium, shares.guaranteedLow];
-  let free = concurrency - total;
+  let free = concurrency - underWay[0] - underWay[1] - underWay[2];
   for (const other of [0, 1, 2] as const) {
     if (other === lane) continue;
-    // All lanes but `other` together stay below what is left beside its part.
-    const without = total - underWay[other];
-    free = Math.min(free, Math.floor(concurrency * (1 - (kept[other] ?? 0))) - without);
+    // What another lane has not used of its part stays free for it.
+    free -= Math.max(0, Math.floor(concurrency * (kept[other] ?? 0)) - underWay[other]);
   }
   return Math.max(0, free);
 }

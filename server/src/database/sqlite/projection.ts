@@ -4,7 +4,7 @@
  * at any point neither loses nor doubles anything, and deleting the file rebuilds it.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import type { NotificationBody } from '../../notification/notification.ts';
+import { AUTO, type NotificationBody } from '../../notification/notification.ts';
 import { InboxProjection } from './inbox-projection.ts';
 import { type MessageRow, STATUS } from './message-row.ts';
 
@@ -192,8 +192,10 @@ export class Projection {
   }
 }
 
-/** The channel a message is about before it has been tried. */
+/** The channel a message is about before it has been tried, as far as it can be told. */
 function firstChannel(body: NotificationBody, row: MessageRow): string | null {
   const channel = body.routes[row.id - row.notification_id - 1]?.[row.step];
-  return channel === undefined || channel === 'auto' ? null : channel;
+  if (channel !== undefined && channel !== AUTO) return channel;
+  const { userId, name: _, locale: __, ...addresses } = body.to;
+  return userId === undefined ? (Object.keys(addresses)[0] ?? null) : null;
 }
