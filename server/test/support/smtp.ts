@@ -255,7 +255,8 @@ function replyError(reply: string): Error {
   return Object.assign(new Error(reply.slice(4)), { responseCode: Number(reply.slice(0, 3)) });
 }
 
-const ONCE = ['from', 'to', 'subject', 'date', 'message-id', 'mime-version', 'content-type'];
+const NEEDED = ['from', 'to', 'date', 'message-id', 'mime-version', 'content-type'];
+const AT_MOST_ONCE = [...NEEDED, 'subject', 'reply-to', 'sender', 'content-transfer-encoding'];
 
 /** What RFC 5321 and 5322 forbid in a message; undefined when there is nothing of the kind. */
 export function findFault(raw: Buffer): string | undefined {
@@ -264,9 +265,10 @@ export function findFault(raw: Buffer): string | undefined {
   if (text.split('\r\n').some((line) => line.length > 998)) return 'A line is too long';
   if (/[^\x01-\x7f]/.test(text)) return 'A byte is not 7-bit text';
   const headers = readHeaders(raw);
-  for (const name of ONCE) {
-    if (headers.get(name)?.length !== 1) return `There must be one ${name} header`;
-  }
+  const missing = NEEDED.find((name) => !headers.has(name));
+  if (missing !== undefined) return `There is no ${missing} header`;
+  const repeated = AT_MOST_ONCE.find((name) => (headers.get(name)?.length ?? 0) > 1);
+  if (repeated !== undefined) return `There are two ${repeated} headers`;
   return headers.has('bcc') ? 'There is a Bcc header' : undefined;
 }
 

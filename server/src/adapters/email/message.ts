@@ -23,31 +23,29 @@ export function composeMessage(
   const content = delivery.content as EmailContent;
   // Parsed again, cheaply: an address object that did not come from the parser would be quoted and
   // sent to whatever follows its last @.
-  const recipient = parseEmailAddress(delivery.address.address);
-  if (!recipient.ok) return refuse('invalid_address', 'recipient');
+  const recipient = parse(delivery.address.address);
+  if (recipient === undefined) return refuse('invalid_address', 'recipient');
   const sender = chooseSender(content.from, settings);
   if (sender === undefined) return refuse('sender_not_allowed', 'content');
-  const headers = extraHeaders(content);
-  if (headers === undefined) return refuse('header_not_allowed', 'content');
-  const replyTo = content.replyTo ?? settings.replyTo;
-  const replyAddress = replyTo === undefined ? undefined : parseEmailAddress(replyTo);
-  if (replyAddress?.ok === false) return refuse('invalid_reply_to', 'content');
+  const fault = faultOf(content);
+  if (fault !== undefined) return refuse(fault, 'content');
+  const replyTo = parse(content.replyTo ?? settings.replyTo);
 
   return {
     ok: true,
     mail: {
       envelope: {
         from: returnPathOf(delivery.messageId, sender.address, settings),
-        to: [recipient.address.address],
+        to: [recipient.address],
         size: leastBytes(content),
       },
       from: { name: sender.name, address: sender.address.address },
-      to: { name: oneLine(delivery.recipient.name ?? ''), address: recipient.address.address },
-      replyTo: replyAddress && { name: '', address: replyAddress.address.address },
+      to: { name: oneLine(delivery.recipient.name ?? ''), address: recipient.address },
+      replyTo: replyTo && { name: '', address: replyTo.address },
       subject: oneLine(content.subject),
       messageId: `<${delivery.messageId}@${sender.address.domain}>`,
       date: new Date(delivery.createdAt),
-      headers,
+      headers: extraHeaders(content),
       text: content.text,
       html: content.html === undefined ? undefined : withPreheader(content.html, content.preheader),
       attachments: content.attachments?.map((attachment) => ({
@@ -69,17 +67,31 @@ function refuse(reason: string, scope: 'recipient' | 'content'): Composed {
   return { ok: false, outcome: { kind: 'rejected', reason, scope } };
 }
 
+function parse(text: string | undefined): EmailAddress | undefined {
+  if (text === undefined) return undefined;
+  const parsed = parseEmailAddress(text);
+  return parsed.ok ? parsed.address : undefined;
+}
+
 function chooseSender(
   wanted: EmailContent['from'],
   { from, allowedFrom }: SmtpSettings,
 ): SmtpSettings['from'] | undefined {
   const name = oneLine(wanted?.name ?? from.name);
   if (wanted?.address === undefined) return { name, address: from.address };
-  const parsed = parseEmailAddress(wanted.address);
-  if (!parsed.ok) return undefined;
-  const { address } = parsed;
+  const address = parse(wanted.address);
+  if (address === undefined) return undefined;
   const allowed = address.address === from.address.address || allowedFrom.has(address.domain);
   return allowed ? { name, address } : undefined;
+}
+
+/** What must never reach a header, should content come here that was not validated. */
+function faultOf({ replyTo, unsubscribeUrl, headers = {} }: EmailContent): string | undefined {
+  if (replyTo !== undefined && parse(replyTo) === undefined) return 'invalid_reply_to';
+  if (unsubscribeUrl !== undefined && readUnsubscribeUrl(unsubscribeUrl) === undefined) {
+    return 'invalid_unsubscribe_url';
+  }
+  return Object.keys(headers).every(isAllowedHeader) ? undefined : 'header_not_allowed';
 }
 
 /** VERP by plus tag: a bounce names its message even when its body cannot be read. */
@@ -89,12 +101,11 @@ function returnPathOf(messageId: string, sender: EmailAddress, settings: SmtpSet
   return `${returnPath.localPart}+${messageId}@${returnPath.domain}`;
 }
 
-function extraHeaders(content: EmailContent): { key: string; value: string }[] | undefined {
+function extraHeaders(content: EmailContent): { key: string; value: string }[] {
   // RFC 3834, 5: keeps holiday replies and ticket systems from answering.
   const headers = [{ key: 'Auto-Submitted', value: 'auto-generated' }];
-  if (content.unsubscribeUrl !== undefined) {
-    const url = readUnsubscribeUrl(content.unsubscribeUrl);
-    if (url === undefined) return undefined;
+  const url = readUnsubscribeUrl(content.unsubscribeUrl ?? '');
+  if (url !== undefined) {
     // RFC 8058, 3.1: both, and DKIM covers both (SIGNED_HEADERS).
     headers.push(
       { key: 'List-Unsubscribe', value: `<${url}>` },
@@ -102,7 +113,6 @@ function extraHeaders(content: EmailContent): { key: string; value: string }[] |
     );
   }
   for (const [key, value] of Object.entries(content.headers ?? {})) {
-    if (!isAllowedHeader(key)) return undefined;
     headers.push({ key, value: oneLine(value) });
   }
   return headers;

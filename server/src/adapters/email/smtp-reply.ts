@@ -1,6 +1,6 @@
 /**
  * What a reply of a mail server, or the lack of one, means for a message. The tables follow
- * RFC 5321, RFC 3463 (enhanced status codes), RFC 7372 and RFC 7505, and what Postfix, Exchange
+ * RFC 5321, RFC 3463 (enhanced status codes), RFC 7372, 7504 and 7505, and what Postfix, Exchange
  * Online and Gmail document for their own replies.
  *
  * Scope `recipient` feeds suppression, so it is given only where a reply says that the address is at
@@ -29,7 +29,6 @@ const BY_STATUS: ReadonlyMap<string, Verdict> = new Map([
   ['5.1.6', recipient('mailbox_moved')],
   ['5.1.7', config('sender_refused')],
   ['5.1.8', config('sender_refused')],
-  ['5.1.10', recipient('domain_takes_no_mail')],
   ['5.2.1', recipient('mailbox_disabled')],
   // Permanent by its number, but mailboxes are emptied: worth the later attempts.
   ['5.2.2', retry('mailbox_full')],
@@ -86,6 +85,8 @@ export function judgeReply(reply: string, stage: Stage): Verdict {
   if (AUTH_CODES.has(code) || stage === 'auth') return config('authentication_failed');
   if (stage === 'connect') return config('server_refused');
   if (stage === 'sender') return judgeSender(code, status);
+  // RFC 7504: the domain takes no mail at all.
+  if (code === 556) return recipient('domain_takes_no_mail');
   if (RELAY_TEXT.test(reply)) return config('relay_denied');
   if (SENDER_TEXT.test(reply)) return config('sender_refused');
   if (CLIENT_TEXT.test(reply)) return config('server_refused');
@@ -130,8 +131,6 @@ function judgeRecipient(code: number): Verdict {
     case 501:
     case 553:
       return recipient('invalid_address');
-    case 556:
-      return recipient('domain_takes_no_mail');
     case 554:
       return content('message_refused');
     default:

@@ -1,9 +1,15 @@
 /** The SMTP provider against a real server: its part of the shared suite, TLS, the pool, time limits. */
 import assert from 'node:assert/strict';
+import { generateKeyPairSync } from 'node:crypto';
 import { describe, test } from 'node:test';
 import { createCertificate, SmtpTestServer } from '../../../../test/support/smtp.ts';
 import { systemClock } from '../../../clock.ts';
-import { type Condition, runProviderConformance, type Vendor } from '../../conformance.ts';
+import {
+  type Condition,
+  makeDelivery,
+  runProviderConformance,
+  type Vendor,
+} from '../../conformance.ts';
 import type { Delivery, ProviderAccount, ProviderServices } from '../../provider.ts';
 import { type EmailAddress, parseEmailAddress } from '../address.ts';
 import type { SmtpConfig } from '../smtp-config.ts';
@@ -12,27 +18,17 @@ import smtp from './smtp.ts';
 const TIMEOUT = { timeout: 30_000 };
 const USER = 'tidings';
 const PASSWORD = 'corréct-horse';
+const DKIM_KEY = generateKeyPairSync('rsa', { modulusLength: 2048 })
+  .privateKey.export({ type: 'pkcs8', format: 'pem' })
+  .toString();
 const LONG = 'x'.repeat(1500);
 
-function makeDelivery(overrides: Partial<Delivery> = {}): Delivery<EmailAddress> {
-  return {
-    messageId: 'msg_00h4p8s3t6w',
-    notificationId: 'ntf_00h4p8s3t6v',
-    applicationId: 1,
-    attempt: 1,
-    idempotencyKey: 'msg_00h4p8s3t6w',
+const deliveryOf = (overrides: Partial<Delivery> = {}) =>
+  makeDelivery<unknown>({
     address: addressOf('ada@example.com'),
     content: { subject: 'Hello', text: 'Hello Ada' },
-    recipient: { name: 'Ada' },
-    priority: 'medium',
-    category: null,
-    collapseKey: null,
-    metadata: {},
-    createdAt: Date.UTC(2026, 10, 22, 8),
-    expiresAt: null,
     ...overrides,
-  } as Delivery<EmailAddress>;
-}
+  });
 
 function addressOf(text: string): EmailAddress {
   const parsed = parseEmailAddress(text);
@@ -56,7 +52,7 @@ function open(config: SmtpConfig): ProviderAccount & AsyncDisposable {
 }
 
 const send = (account: ProviderAccount, overrides?: Partial<Delivery>, signal?: AbortSignal) =>
-  account.send(makeDelivery(overrides) as Delivery<never>, signal ?? new AbortController().signal);
+  account.send(deliveryOf(overrides) as Delivery<never>, signal ?? new AbortController().signal);
 
 const SCRIPTS: Record<Condition, SmtpTestServer['script']> = {
   ok: {},
@@ -100,9 +96,11 @@ runProviderConformance(smtp, {
     makeConfig((vendor as Awaited<ReturnType<typeof startVendor>>).server, {
       username: USER,
       password: PASSWORD,
+      dkim: { domain: 'shop.example', selector: 's1' },
+      dkimPrivateKey: DKIM_KEY,
       maxConnections: 1,
     }),
-  makeDelivery,
+  makeDelivery: deliveryOf,
 });
 
 describe('smtp: TLS', TIMEOUT, () => {
