@@ -1,0 +1,221 @@
+import assert from 'node:assert/strict';
+import { mkdtempSync, rmSync } from 'node:fs';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
+import { describe, it } from 'node:test';
+import { MessageChannel } from 'node:worker_threads';
+import { systemClock } from '../../clock.ts';
+import { ServiceError } from '../../errors.ts';
+import { openForReading, openForWriting } from './connection.ts';
+import { alone, type Call, GroupWriter, hot, mergeOperations } from './group-writer.ts';
+import { LocalWriteClient, ThreadWriteClient } from './write-client.ts';
+import { WriterLoop } from './writer-loop.ts';
+
+interface Bench extends Disposable {
+  path: string;
+  writer: GroupWriter;
+  rows(): number[];
+  /** What the next commit fails with. */
+  failNext(error: Error): void;
+  opened(): number;
+  undone: number;
+}
+
+/** An error as node:sqlite throws it: the library's own I/O failures cannot be produced at will here (F4 and F5 do). */
+function sqliteError(errcode: number): Error {
+  return Object.assign(new Error('injected'), { code: 'ERR_SQLITE_ERROR', errcode });
+}
+
+function open(): Bench {
+  const folder = mkdtempSync(join(tmpdir(), 'tidings-writer-'));
+  const path = join(folder, 'a.db');
+  let failure: Error | undefined;
+  let opened = 0;
+  const bench = {
+    path,
+    undone: 0,
+    opened: () => opened,
+    failNext(error: Error) {
+      failure = error;
+    },
+    rows() {
+      const database = openForReading(path);
+      const rows = database.prepare('SELECT a FROM t ORDER BY a').all().map((row) => row['a'] as number);
+      database.close();
+      return rows;
+    },
+  };
+  const writer = new GroupWriter({
+    open: () => {
+      opened++;
+      return openForWriting(path, { durability: 'full' });
+    },
+    prepare: (database: DatabaseSync) => {
+      database.exec('CREATE TABLE IF NOT EXISTS t (a INTEGER PRIMARY KEY)');
+      const insert = database.prepare('INSERT INTO t VALUES (?)');
+      const add = (a: number): number => {
+        if (failure) {
+          const error = failure;
+          failure = undefined;
+          throw error;
+        }
+        insert.run(a);
+        return a * 2;
+      };
+      return mergeOperations({
+        operations: {
+          hot: hot(add),
+          alone: alone(add),
+          refuse: alone((a: number) => {
+            insert.run(a);
+            throw new ServiceError('conflict', { detail: 'no' });
+          }),
+        },
+        rolledBack: () => {
+          bench.undone++;
+        },
+      });
+    },
+  });
+  return Object.assign(bench, {
+    writer,
+    [Symbol.dispose]() {
+      writer.close();
+      rmSync(folder, { recursive: true, force: true });
+    },
+  });
+}
+
+const call = (name: string, a: number): Call => [name, a];
+
+describe('group writer', () => {
+  it('answers each call of a group in its place, after one commit', () => {
+    using bench = open();
+    const answers = bench.writer.run([call('hot', 1), call('alone', 2), call('hot', 3)]);
+    assert.deepEqual(answers, [{ value: 2 }, { value: 4 }, { value: 6 }]);
+    assert.deepEqual(bench.rows(), [1, 2, 3]);
+  });
+
+  it('undoes only the call that fails by itself', () => {
+    using bench = open();
+    const answers = bench.writer.run([call('hot', 1), call('refuse', 2), call('alone', 1), call('hot', 3)]);
+    assert.deepEqual(bench.rows(), [1, 3]);
+    assert.deepEqual(answers.map((answer) => ('error' in answer ? answer.error.code : answer.value)), [2, 'conflict', 'already_exists', 6]);
+  });
+
+  it('refuses the whole group when the disk is full, and goes on afterwards on the same connection', () => {
+    using bench = open();
+    bench.writer.run([call('hot', 1)]);
+    bench.failNext(sqliteError(13));
+    const answers = bench.writer.run([call('hot', 2), call('hot', 3)]);
+    assert.deepEqual(answers.map((answer) => 'error' in answer && answer.error.code), ['store_full', 'store_full']);
+    assert.deepEqual([bench.rows(), bench.undone, bench.opened(), bench.writer.failure], [[1], 1, 1, undefined]);
+    assert.deepEqual(bench.writer.run([call('hot', 4)]), [{ value: 8 }]);
+    assert.deepEqual(bench.rows(), [1, 4]);
+  });
+
+  it('takes nothing after an I/O error until it has reopened the file', () => {
+    using bench = open();
+    bench.writer.run([call('hot', 1)]);
+    bench.failNext(sqliteError(10 | (4 << 8)));
+    const [failed] = bench.writer.run([call('hot', 2)]);
+    assert.equal(failed && 'error' in failed && failed.error.code, 'store_unavailable');
+    assert.equal(bench.writer.failure?.code, 'store_unavailable');
+    const [refused] = bench.writer.run([call('hot', 3)]);
+    assert.equal(refused && 'error' in refused && refused.error.code, 'store_unavailable');
+    assert.equal(bench.writer.repair(), true);
+    assert.deepEqual(bench.writer.run([call('hot', 4)]), [{ value: 8 }]);
+    assert.deepEqual([bench.rows(), bench.opened()], [[1, 4], 2]);
+  });
+
+  it('lets no SQLite error out', () => {
+    using bench = open();
+    for (const code of [5, 8, 10, 11, 13, 14, 19, 26]) {
+      bench.failNext(sqliteError(code));
+      const [answer] = bench.writer.run([call('hot', 100 + code)]);
+      assert.ok(answer && 'error' in answer);
+      assert.doesNotMatch(JSON.stringify(answer.error), /SQLITE|errcode|injected/);
+      bench.writer.repair();
+    }
+  });
+
+  it('refuses everything once it is closed', () => {
+    using bench = open();
+    bench.writer.close();
+    const [answer] = bench.writer.run([call('hot', 1)]);
+    assert.equal(answer && 'error' in answer && answer.error.code, 'shutting_down');
+  });
+
+  it('keeps the log from growing without bound', () => {
+    using bench = open();
+    for (let i = 0; i < 50; i++) bench.writer.run([call('hot', i)]);
+    bench.writer.checkpoint();
+    assert.equal(bench.rows().length, 50);
+  });
+});
+
+describe('write clients', () => {
+  it('share the commit of one turn', async () => {
+    using bench = open();
+    const groups: number[] = [];
+    const run = bench.writer.run.bind(bench.writer);
+    bench.writer.run = (calls) => {
+      groups.push(calls.length);
+      return run(calls);
+    };
+    const client = new LocalWriteClient(bench.writer);
+    const values = await Promise.all(Array.from({ length: 100 }, (_, i) => client.call('hot', i)));
+    assert.deepEqual(values, Array.from({ length: 100 }, (_, i) => i * 2));
+    assert.deepEqual(groups, [100]);
+  });
+
+  it('give each caller its own error', async () => {
+    using bench = open();
+    const client = new LocalWriteClient(bench.writer);
+    const results = await Promise.allSettled([client.call('hot', 1), client.call('refuse', 2), client.call('hot', 3)]);
+    assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled']);
+    assert.ok((results[1] as PromiseRejectedResult).reason instanceof ServiceError);
+  });
+
+  it('drain the ports of all threads into one group, and answer each on its own', async () => {
+    using bench = open();
+    const loop = new WriterLoop({ writer: bench.writer, path: bench.path, clock: systemClock });
+    const clients = Array.from({ length: 3 }, () => {
+      const { port1, port2 } = new MessageChannel();
+      loop.connect(port2);
+      return new ThreadWriteClient(port1);
+    });
+    const values = await Promise.all(clients.flatMap((client, n) => Array.from({ length: 50 }, (_, i) => client.call('hot', n * 1000 + i))));
+    assert.equal(new Set(values).size, 150);
+    assert.equal(bench.rows().length, 150);
+    loop.stop();
+  });
+
+  it('tell every thread when the store breaks and when it is back, and lose nobody', async () => {
+    using bench = open();
+    const [mine, theirs] = [new MessageChannel(), new MessageChannel()];
+    const loop = new WriterLoop({ writer: bench.writer, path: bench.path, clock: systemClock });
+    loop.connect(mine.port2);
+    loop.connect(theirs.port2);
+    try {
+      const [client, bystander] = [new ThreadWriteClient(mine.port1), new ThreadWriteClient(theirs.port1)];
+      const seen: (string | undefined)[] = [];
+      const back = new Promise<void>((resolve) => {
+        theirs.port1.on('message', () => {
+          seen.push(bystander.failure?.code);
+          if (seen.length === 2) resolve();
+        });
+      });
+      bench.failNext(sqliteError(10));
+      await assert.rejects(client.call('hot', 1), { code: 'store_unavailable' });
+      await back;
+      assert.deepEqual(seen, ['store_unavailable', undefined]);
+      assert.equal(await client.call('hot', 2), 4);
+      loop.stop();
+      await assert.rejects(client.call('hot', 3), { kind: 'unavailable' });
+    } finally {
+      loop.stop();
+    }
+  });
+});
