@@ -52,7 +52,7 @@ export function createGuardedAgents(options: ConnectionOptions): GuardedAgents {
   return {
     agentOf: (protocol) => (protocol === 'https:' ? secure : plain),
     close() {
-      for (const socket of opening) socket.destroy(new Error('the account was closed'));
+      for (const socket of opening) socket.destroy(failure('ECONNABORTED'));
       plain.destroy();
       secure.destroy();
     },
@@ -75,7 +75,8 @@ function openConnection(
 ): void {
   const name = host ?? '';
   if (net.isIP(name) !== 0 && guard.refusalOf(name) !== undefined) {
-    return done(new AddressNotAllowedError());
+    done(new AddressNotAllowedError());
+    return;
   }
   const socket = net.connect({ host: name, port, lookup: guard.lookup, noDelay: true });
   const stages: Duplex[] = [socket];
@@ -86,7 +87,7 @@ function openConnection(
     settled = true;
     clearTimeout(limit);
     opening.delete(socket);
-    if (error) for (const stage of stages) stage.destroy();
+    if (error) stages.forEach(abandon);
     done(error, connected);
   };
   const limit = setTimeout(() => settle(failure('ETIMEDOUT')), connectTimeoutMs);
@@ -102,6 +103,12 @@ function openConnection(
     encrypted.once('error', (error) => settle(tlsFailure(error)));
     encrypted.once('secureConnect', () => settle(null, encrypted));
   });
+}
+
+function abandon(socket: Duplex): void {
+  // What else goes wrong with it is no news, but unheard it would end the process.
+  socket.on('error', () => {});
+  socket.destroy();
 }
 
 function startTls(socket: net.Socket, host: string, servername: string | undefined): tls.TLSSocket {

@@ -16,6 +16,12 @@ import { createGuardedAgents, type GuardedAgents } from './guarded-agent.ts';
 /** More of an answer than this is not read: the connection is given up instead. */
 export const ANSWER_LIMIT_BYTES = 64 * 1024;
 
+/**
+ * Share of the time limit that a request may wait for a connection. Behind a receiver that hangs,
+ * one that waited longer would be sent only to be given up at once: received, and sent again.
+ */
+const QUEUE_SHARE = 0.5;
+
 export type Exchange =
   | {
       kind: 'answer';
@@ -92,6 +98,7 @@ class Attempt {
   #length = 0;
   #written = false;
   #resolve: ((exchange: Exchange) => void) | undefined;
+  #limit: NodeJS.Timeout | undefined;
 
   constructor(agents: GuardedAgents, timeoutMs: number) {
     this.#agents = agents;
@@ -103,7 +110,7 @@ class Attempt {
     { headers, body }: { headers: Record<string, string>; body: Buffer },
     signal: AbortSignal,
   ): Promise<Exchange> {
-    const limit = setTimeout(() => this.#expire(), this.#timeoutMs);
+    this.#limit = setTimeout(() => this.#expireInQueue(), this.#timeoutMs * QUEUE_SHARE);
     const abort = () => this.giveUp(signal);
     signal.addEventListener('abort', abort);
     try {
@@ -123,7 +130,7 @@ class Attempt {
         request.end(body);
       });
     } finally {
-      clearTimeout(limit);
+      clearTimeout(this.#limit);
       signal.removeEventListener('abort', abort);
     }
   }
@@ -162,10 +169,14 @@ class Attempt {
     response.on('close', () => this.#answer(response, response.complete));
   }
 
-  #expire(): void {
-    // Waiting behind other requests to the same host says nothing about this one.
-    if (this.#isQueued()) this.#end({ reason: 'connection_limit', theirs: false });
-    else this.#end({ reason: 'timeout', theirs: true });
+  /** Waiting behind other requests to the same host says nothing about this one. */
+  #expireInQueue(): void {
+    if (this.#isQueued()) {
+      this.#end({ reason: 'connection_limit', theirs: false });
+      return;
+    }
+    const rest = this.#timeoutMs * (1 - QUEUE_SHARE);
+    this.#limit = setTimeout(() => this.#end({ reason: 'timeout', theirs: true }), rest);
   }
 
   #isQueued(): boolean {
