@@ -63,6 +63,8 @@ describe('smtp configuration', () => {
       }),
       ['from.address', 'replyTo', 'returnPath'],
     );
+    assert.deepEqual(faultsOf({ returnPath: `${'b'.repeat(49)}@x.io` }), ['returnPath']);
+    assert.deepEqual(faultsOf({ returnPath: `${'b'.repeat(48)}@x.io` }), []);
     const dkim = { domain: 'x.io', selector: 's' };
     const ed25519 = generateKeyPairSync('ed25519').privateKey.export({
       type: 'pkcs8',

@@ -13,7 +13,19 @@ const SECOND_MS = 1000;
 
 /** Longest time of one attempt. RFC 5321, 4.5.3.2 would allow more; a slot held longer starves others. */
 export const ATTEMPT_TIMEOUT_MS = 120 * SECOND_MS;
-export const MAX_CONNECTIONS = 5;
+
+/** What holds for a property that is left out. */
+export const SMTP_DEFAULTS = {
+  port: 587,
+  maxConnections: 5,
+  maxMessagesPerConnection: 100,
+  connectTimeoutMs: 10 * SECOND_MS,
+  greetingTimeoutMs: 10 * SECOND_MS,
+  replyTimeoutMs: 60 * SECOND_MS,
+} as const;
+
+/** A local part ends at 64 characters (RFC 5321, 4.5.3.1.1); `+` and a message id take 16 of them. */
+const RETURN_NAME_LIMIT = 48;
 
 const milliseconds = (value: number, description: string) =>
   Type.Optional(Type.Integer({ minimum: 10, maximum: 600_000, default: value, description }));
@@ -29,7 +41,7 @@ export const SmtpConfig = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: 65_535,
-        default: 587,
+        default: SMTP_DEFAULTS.port,
         description: 'Port: 587 for submission, 465 for implicit TLS, 25 between servers.',
       }),
     ),
@@ -81,7 +93,7 @@ export const SmtpConfig = Type.Object(
     returnPath: Type.Optional(
       Type.String({
         minLength: 3,
-        maxLength: 230,
+        maxLength: 320,
         description:
           'Address that bounces go to, extended by the message id: `bounce@example.com` becomes `bounce+msg_…@example.com`. Default: the sender, without message id.',
       }),
@@ -96,7 +108,7 @@ export const SmtpConfig = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: 100,
-        default: MAX_CONNECTIONS,
+        default: SMTP_DEFAULTS.maxConnections,
         description: 'Connections open at once; further emails wait for one.',
       }),
     ),
@@ -104,14 +116,20 @@ export const SmtpConfig = Type.Object(
       Type.Integer({
         minimum: 1,
         maximum: 100_000,
-        default: 100,
+        default: SMTP_DEFAULTS.maxMessagesPerConnection,
         description: 'Emails after which a connection is replaced; many servers close it at 100.',
       }),
     ),
-    connectTimeoutMs: milliseconds(10 * SECOND_MS, 'Time to connect, with DNS and TLS, in ms.'),
-    greetingTimeoutMs: milliseconds(10 * SECOND_MS, 'Time the server has to greet, in ms.'),
+    connectTimeoutMs: milliseconds(
+      SMTP_DEFAULTS.connectTimeoutMs,
+      'Time to connect, with DNS and TLS, in ms.',
+    ),
+    greetingTimeoutMs: milliseconds(
+      SMTP_DEFAULTS.greetingTimeoutMs,
+      'Time the server has to greet, in ms.',
+    ),
     replyTimeoutMs: milliseconds(
-      60 * SECOND_MS,
+      SMTP_DEFAULTS.replyTimeoutMs,
       'Time the server may be silent, in ms. Too short a time sends emails twice: some servers scan the content before they answer.',
     ),
     dkim: Type.Optional(
@@ -173,7 +191,7 @@ export type SmtpConfig = Type.Static<typeof SmtpConfig>;
 
 /** The configuration with its defaults, checked as a whole. */
 export interface SmtpSettings {
-  config: SmtpConfig;
+  config: SmtpConfig & { [Key in keyof typeof SMTP_DEFAULTS]: number };
   secure: boolean;
   startTls: StartTls;
   from: { name: string; address: EmailAddress };
@@ -199,6 +217,12 @@ export function readSmtpConfig(config: SmtpConfig): SmtpSettings {
   const replyTo = address('replyTo', config.replyTo);
   const returnPath = address('returnPath', config.returnPath);
 
+  if (returnPath !== undefined && returnPath.localPart.length > RETURN_NAME_LIMIT) {
+    errors.push({
+      path: 'returnPath',
+      message: `At most ${RETURN_NAME_LIMIT} characters before the @: the message id follows them.`,
+    });
+  }
   if ((config.username === undefined) !== (config.password === undefined)) {
     errors.push({ path: 'password', message: 'User name and password come together.' });
   }
@@ -216,7 +240,7 @@ export function readSmtpConfig(config: SmtpConfig): SmtpSettings {
   }
   if (from === undefined || errors.length > 0) throw invalid('invalid_request', errors);
   return {
-    config,
+    config: { ...SMTP_DEFAULTS, ...config },
     secure,
     startTls,
     from: { name: config.from.name ?? '', address: from },

@@ -15,8 +15,8 @@ import type { EmailAddress } from '../address.ts';
 import { composeMessage, SIGNED_HEADERS } from '../message.ts';
 import {
   ATTEMPT_TIMEOUT_MS,
-  MAX_CONNECTIONS,
   readSmtpConfig,
+  SMTP_DEFAULTS,
   SmtpConfig,
   type SmtpSettings,
 } from '../smtp-config.ts';
@@ -33,12 +33,13 @@ export default defineProvider({
   automatic: false,
   capabilities: { receipts: false, idempotency: false },
   limits: {
-    concurrency: MAX_CONNECTIONS,
+    concurrency: SMTP_DEFAULTS.maxConnections,
     ratePerSecond: null,
     timeoutMs: ATTEMPT_TIMEOUT_MS,
   },
-  // Deferrals (greylisting, rate limits per domain) concern the domain that is mailed: one of them
-  // must not hold back the email of everybody else.
+  // A wait that a reply asks for (greylisting, rate limits) concerns the domain that is mailed: it
+  // must not hold back the email of everybody else. The price: when the server itself is down, each
+  // domain finds out by itself.
   destination: (delivery: Delivery<EmailAddress>) => delivery.address.domain,
   create: ({ config }) => new SmtpAccount(readSmtpConfig(config)),
 });
@@ -153,22 +154,22 @@ function openPool({ createTransport }: Library, settings: SmtpSettings): Pool {
   const pool = createTransport({
     pool: true,
     host: config.host,
-    port: config.port ?? 587,
+    port: config.port,
     secure,
     requireTLS: startTls === 'required',
     ignoreTLS: startTls === 'never',
     tls: { minVersion: 'TLSv1.2', rejectUnauthorized: true, ...config.tls },
     auth: username === undefined ? undefined : { user: username, pass: password ?? '' },
     name: config.clientName,
-    maxConnections: config.maxConnections ?? MAX_CONNECTIONS,
-    maxMessages: config.maxMessagesPerConnection ?? 100,
+    maxConnections: config.maxConnections,
+    maxMessages: config.maxMessagesPerConnection,
     // One: for a connection the server closed while idle, when not a byte of the message was sent.
     // Every other repetition is retry.ts's to decide.
     maxRequeues: 1,
-    dnsTimeout: config.connectTimeoutMs ?? 10_000,
-    connectionTimeout: config.connectTimeoutMs ?? 10_000,
-    greetingTimeout: config.greetingTimeoutMs ?? 10_000,
-    socketTimeout: config.replyTimeoutMs ?? 60_000,
+    dnsTimeout: config.connectTimeoutMs,
+    connectionTimeout: config.connectTimeoutMs,
+    greetingTimeout: config.greetingTimeoutMs,
+    socketTimeout: config.replyTimeoutMs,
     // A connection given up is cut at once: what is still buffered must not be delivered later.
     socketCloseTimeout: 0,
     disableFileAccess: true,
