@@ -1,9 +1,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import { adapters, emailTemplate, openTestTemplates } from '../../test/support/templates.ts';
+import email from '../adapters/email/adapter.ts';
 import { systemClock } from '../clock.ts';
 import { type ErrorCode, type FieldError, ServiceError } from '../errors.ts';
-import { createRenderer, type RenderRequest } from './renderer.ts';
+import { contentFor, createRenderer, type RenderRequest } from './renderer.ts';
 import type { PublishedTemplate } from './template-store.ts';
 
 const ONE = 1;
@@ -157,6 +158,12 @@ describe('rendering', () => {
     }
   });
 
+  test('finds no content under names that every object has', () => {
+    for (const name of ['constructor', 'toString', '__proto__']) {
+      assert.equal(contentFor(template, name, null), undefined);
+    }
+  });
+
   test('compiles each text once for each template', () => {
     const changed = structuredClone(template);
     const render = () => renderer.render(changed, requestOf('chat', { data }))['text'];
@@ -287,6 +294,15 @@ describe('content given with a notification', () => {
       const content = renderer.renderInline(html, requestOf('email', { data: { b } }));
       assert.equal(String(content['html']).length, 100_004);
     }
+    const plain = { ...email, channel: 'plain', htmlFields: [] };
+    const both = createRenderer({
+      adapters: { get: (channel) => (channel === 'plain' ? plain : email) },
+      clock: systemClock,
+    });
+    const short = { subject: 'a', html: '{{ b }}' };
+    const htmlOf = (channel: string) =>
+      both.renderInline(short, requestOf(channel, { data: { b: '<' } }))['html'];
+    assert.deepEqual([htmlOf('email'), htmlOf('plain')], ['&lt;', '<']);
     const payload = { text: '{{ b }}' };
     const sent = renderer.renderInline({ payload }, requestOf('webhook', { data: { b: '1' } }));
     assert.deepEqual(sent, { payload: { text: '1' } });
