@@ -1,12 +1,37 @@
-/** The in-app inbox of one user, as the user's own browser or app sees it. */
+/**
+ * The in-app inbox of one user, as the user's own browser or app sees it.
+ *
+ * Live, over Server-Sent Events and over WebSocket alike, these events come:
+ *
+ * | event | data | position |
+ * |---|---|---|
+ * | `item` | InboxItem that was just delivered | its own: resume after it |
+ * | `marked` | InboxMarked: what this user did on some device | none |
+ * | `counts` | InboxCounts, after `ready` and after `marked` | none |
+ * | `ready` | InboxReady: everything missed has been sent, from here on it is live | resume after it |
+ * | `closing` | InboxClosing: why the connection ends and when to come back | none |
+ *
+ * The position is the `id` of an SSE event and `position` of a WebSocket frame. Load the first page
+ * of the list after `ready`, and nothing falls between the two.
+ */
 import Type from 'typebox';
 import { closed, Data, Page, PageQuery, Timestamp, UserId } from './common.ts';
 import { Action } from './content.ts';
 
+const nullable = <T extends Type.TSchema>(schema: T, options: Type.TSchemaOptions = {}) =>
+  Type.Union([schema, Type.Null()], options);
+
 export const MintInboxToken = Type.Object(
   {
     userId: UserId,
-    expiresInSeconds: Type.Optional(Type.Integer({ minimum: 30, maximum: 86_400, default: 3600 })),
+    expiresInSeconds: Type.Optional(
+      Type.Integer({
+        minimum: 30,
+        maximum: 86_400,
+        default: 3600,
+        description: 'A token cannot be taken back: keep it short.',
+      }),
+    ),
   },
   { ...closed, $id: 'MintInboxToken' },
 );
@@ -14,24 +39,40 @@ export type MintInboxToken = Type.Static<typeof MintInboxToken>;
 
 export const InboxToken = Type.Object(
   { token: Type.String(), expiresAt: Timestamp },
-  { $id: 'InboxToken', description: 'Give it to the browser or app of that user; it opens that inbox only.' },
+  {
+    $id: 'InboxToken',
+    description: 'Give it to the browser or app of that user; it opens that inbox only.',
+  },
 );
 export type InboxToken = Type.Static<typeof InboxToken>;
+
+export const InboxTicket = Type.Object(
+  { ticket: Type.String(), expiresAt: Timestamp },
+  {
+    $id: 'InboxTicket',
+    description:
+      'Opens one stream, once, as `?ticket=`: for EventSource, which cannot send a header.',
+  },
+);
+export type InboxTicket = Type.Static<typeof InboxTicket>;
 
 export const InboxItem = Type.Object(
   {
     id: Type.String({ description: 'Id of the message.' }),
-    title: Type.Union([Type.String(), Type.Null()]),
-    text: Type.Union([Type.String(), Type.Null()]),
-    url: Type.Union([Type.String(), Type.Null()]),
-    imageUrl: Type.Union([Type.String(), Type.Null()]),
+    title: nullable(Type.String()),
+    text: nullable(Type.String()),
+    url: nullable(Type.String()),
+    imageUrl: nullable(Type.String()),
     actions: Type.Array(Action),
     data: Data,
-    category: Type.Union([Type.String(), Type.Null()]),
+    category: nullable(Type.String()),
+    collapseKey: nullable(Type.String(), {
+      description: 'Older items with the same key were archived when this one came.',
+    }),
     createdAt: Timestamp,
-    seenAt: Type.Union([Timestamp, Type.Null()]),
-    readAt: Type.Union([Timestamp, Type.Null()]),
-    archivedAt: Type.Union([Timestamp, Type.Null()]),
+    seenAt: nullable(Timestamp),
+    readAt: nullable(Timestamp),
+    archivedAt: nullable(Timestamp),
   },
   { $id: 'InboxItem' },
 );
@@ -43,32 +84,131 @@ export const InboxCounts = Type.Object(
 );
 export type InboxCounts = Type.Static<typeof InboxCounts>;
 
+export const INBOX_STATES = ['all', 'unread', 'unseen', 'archived'] as const;
+export type InboxState = (typeof INBOX_STATES)[number];
+
 export const INBOX_ACTIONS = ['seen', 'read', 'unread', 'archive', 'unarchive'] as const;
 export type InboxAction = (typeof INBOX_ACTIONS)[number];
+
+const Category = Type.String({ minLength: 1, maxLength: 100 });
 
 export const InboxQuery = Type.Object(
   {
     ...PageQuery,
-    state: Type.Optional(Type.Enum(['all', 'unread', 'unseen', 'archived'], { default: 'all' })),
-    category: Type.Optional(Type.String({ maxLength: 100 })),
+    state: Type.Optional(
+      Type.Enum([...INBOX_STATES], {
+        default: 'all',
+        description: 'Archived items are in `archived` only.',
+      }),
+    ),
+    category: Type.Optional(Category),
   },
   closed,
 );
+export type InboxQuery = Type.Static<typeof InboxQuery>;
 
-export const MarkInbox = Type.Object(
-  {
-    action: Type.Enum([...INBOX_ACTIONS]),
-    items: Type.Union(
-      [
-        Type.Array(Type.String({ maxLength: 40 }), { minItems: 1, maxItems: 500 }),
-        Type.Literal('all'),
-      ],
-      { description: 'Ids, or `"all"`: every item that is not archived.' },
-    ),
-    category: Type.Optional(Type.String({ maxLength: 100, description: 'Narrows `"all"`.' })),
-  },
-  { ...closed, $id: 'MarkInbox' },
-);
+const markFields = {
+  action: Type.Enum([...INBOX_ACTIONS], { description: 'An item that is read is seen as well.' }),
+  items: Type.Union(
+    [
+      Type.Array(Type.String({ maxLength: 40 }), { minItems: 1, maxItems: 500 }),
+      Type.Literal('all'),
+    ],
+    {
+      description:
+        'Ids, or `"all"`: every item that is not archived. Ids of no item are passed over; `unarchive` needs ids.',
+    },
+  ),
+  category: Type.Optional({ ...Category, description: 'Narrows `"all"`.' }),
+};
+
+export const MarkInbox = Type.Object(markFields, { ...closed, $id: 'MarkInbox' });
 export type MarkInbox = Type.Static<typeof MarkInbox>;
 
+export const MarkedInbox = Type.Object(
+  {
+    changed: Type.Integer({ description: 'How many items are different now.' }),
+    counts: Type.Ref('InboxCounts'),
+  },
+  { $id: 'MarkedInbox' },
+);
+export type MarkedInbox = { changed: number; counts: InboxCounts };
+
 export const InboxPage = Page(Type.Ref('InboxItem'));
+
+const LastPosition = Type.Integer({
+  minimum: 0,
+  description: 'Position of the last event that was seen; what came after it is sent first.',
+});
+
+export const InboxStreamQuery = Type.Object(
+  {
+    ticket: Type.Optional(Type.String({ minLength: 1, maxLength: 2000 })),
+    lastEventId: Type.Optional({
+      ...LastPosition,
+      description: 'As the header Last-Event-ID, which wins, for clients that cannot send it.',
+    }),
+  },
+  closed,
+);
+export type InboxStreamQuery = Type.Static<typeof InboxStreamQuery>;
+
+export const InboxReady = Type.Object(
+  { position: Type.Integer(), expiresAt: Timestamp },
+  { $id: 'InboxReady', description: 'The connection ends with its token, at `expiresAt`.' },
+);
+export type InboxReady = Type.Static<typeof InboxReady>;
+
+export const InboxMarked = Type.Object(
+  {
+    action: Type.Enum([...INBOX_ACTIONS]),
+    items: Type.Union([Type.Array(Type.String()), Type.Literal('all')]),
+    category: nullable(Type.String()),
+    at: Timestamp,
+  },
+  { $id: 'InboxMarked' },
+);
+export type InboxMarked = Type.Static<typeof InboxMarked>;
+
+export const CLOSING_REASONS = ['token_expired', 'shutting_down', 'unavailable'] as const;
+export type ClosingReason = (typeof CLOSING_REASONS)[number];
+
+export const InboxClosing = Type.Object(
+  {
+    reason: Type.Enum([...CLOSING_REASONS]),
+    retryAfterMs: Type.Integer({ description: 'Come back after this time, not all at once.' }),
+  },
+  { $id: 'InboxClosing' },
+);
+export type InboxClosing = Type.Static<typeof InboxClosing>;
+
+/** The first frame of a WebSocket, within 5 s; the token never stands in the URL. */
+export const InboxAuthFrame = Type.Object(
+  {
+    type: Type.Literal('auth'),
+    token: Type.String({ minLength: 1, maxLength: 4000 }),
+    lastPosition: Type.Optional(LastPosition),
+  },
+  { ...closed, $id: 'InboxAuthFrame' },
+);
+export type InboxAuthFrame = Type.Static<typeof InboxAuthFrame>;
+
+const frameId = Type.Optional(
+  Type.Union([Type.String({ maxLength: 100 }), Type.Integer()], {
+    description: 'Returned with the answer.',
+  }),
+);
+
+/** Answered by `{"type":"result","id":…,"data":MarkedInbox}` or `{"type":"error","id":…,"data":…}`. */
+export const InboxMarkFrame = Type.Object(
+  { type: Type.Literal('mark'), id: frameId, ...markFields },
+  { ...closed, $id: 'InboxMarkFrame' },
+);
+export type InboxMarkFrame = Type.Static<typeof InboxMarkFrame>;
+
+/** Answered by `{"type":"pong","id":…}`. */
+export const InboxPingFrame = Type.Object(
+  { type: Type.Literal('ping'), id: frameId },
+  { ...closed, $id: 'InboxPingFrame' },
+);
+export type InboxPingFrame = Type.Static<typeof InboxPingFrame>;

@@ -1,9 +1,15 @@
 /**
  * Port: the stored inbox of each user. Owned by this room because only in-app messages live
- * there. An item is durable when `deliver` resolves. Reads may lag behind writes of other
- * processes; within one process a read sees every write that resolved before it.
+ * there; it is no live connection (inbox/live.ts) and knows no tokens.
+ *
+ * An item is durable when `deliver` resolves. Reads may lag behind writes of other processes;
+ * within one process a read sees every write that resolved before it was called. An inbox is named
+ * by application and user, both compared exactly: case and trailing spaces matter.
+ *
+ * Every method fails with `store_unavailable` (or `store_full`) when the store cannot be reached;
+ * a write that failed so may have been kept, and repeating it is harmless.
  */
-import type { InboxAction, InboxCounts, InboxItem } from '@tidings/contracts/inbox';
+import type { InboxAction, InboxCounts, InboxItem, InboxState } from '@tidings/contracts/inbox';
 
 export interface InboxOwner {
   applicationId: number;
@@ -11,6 +17,7 @@ export interface InboxOwner {
 }
 
 export interface NewInboxItem extends InboxOwner {
+  /** `msg_…` */
   messageId: string;
   content: {
     title: string | null;
@@ -27,39 +34,101 @@ export interface NewInboxItem extends InboxOwner {
   at: number;
 }
 
-/** Something that happened in an inbox, in the order in which it became durable. */
+/** An item that came into an inbox. */
 export interface InboxEntry extends InboxOwner {
   /** Grows with every entry of the installation; the `Last-Event-ID` of the live stream. */
   position: number;
   item: InboxItem;
 }
 
+export interface InboxChange {
+  action: InboxAction;
+  /** Ids of messages, or every item that is not archived when the change becomes durable. */
+  items: readonly string[] | 'all';
+  /** Narrows `all`; without meaning for ids. */
+  category: string | null;
+  /** ms since 1970. */
+  at: number;
+}
+
+/** A change that somebody made, with what it led to, for the user's other devices. */
+export interface InboxMark extends InboxOwner, InboxChange {
+  counts: InboxCounts;
+}
+
+export interface Engagement {
+  /** ms since 1970, null for what has not happened (any more). */
+  seenAt: number | null;
+  readAt: number | null;
+  archivedAt: number | null;
+}
+
 export interface InboxStore {
-  /** Idempotent by message id: a repeated delivery adds nothing and resolves with the first position. */
+  /**
+   * Idempotent by message id, also when called at the same time: a repeated delivery adds and
+   * changes nothing and resolves with the first position. Archives the items of the same inbox
+   * that have the same collapse key.
+   */
   deliver(item: NewInboxItem): Promise<{ position: number }>;
 
-  /** Newest first. `cursor` comes from the page before. */
+  /**
+   * Newest first. `all` is everything that is not archived, `unread` and `unseen` are parts of it.
+   * @param query.cursor from the page before; @throws invalid_request for a text that is none
+   */
   list(
     owner: InboxOwner,
-    query: {
-      state: 'all' | 'unread' | 'unseen' | 'archived';
-      category: string | null;
-      limit: number;
-      cursor: string | null;
-    },
+    query: { state: InboxState; category: string | null; limit: number; cursor: string | null },
   ): Promise<{ items: InboxItem[]; next: string | null }>;
 
+  /** Archived items are not counted. */
   counts(owner: InboxOwner): Promise<InboxCounts>;
 
-  /** Idempotent. Ids that are not in this inbox are passed over. Resolves with how many items changed. */
-  mark(
-    owner: InboxOwner,
-    change: { action: InboxAction; items: string[] | 'all'; category: string | null; at: number },
-  ): Promise<number>;
+  /**
+   * Resolves with how many items changed: one that is as asked already keeps its time and is not
+   * counted, also when two calls come at the same time. What is read is seen. Ids that are not in
+   * this inbox are passed over. `all` reaches what was delivered before the change and nothing that
+   * comes after it.
+   */
+  mark(owner: InboxOwner, change: InboxChange): Promise<number>;
 
-  /** Items that became durable after `position`, oldest first, at most `limit`. */
+  /**
+   * Items that became durable after `position`, archived ones too, oldest first, at most `limit`.
+   * Complete: positions become visible in their order, and when the engine cannot see everything
+   * that is durable it fails with `store_unavailable` instead of leaving something out.
+   */
   since(owner: InboxOwner, position: number, limit: number): Promise<InboxEntry[]>;
 
-  /** The newest position of this inbox, 0 when it is empty. */
+  /** The newest position of this inbox, 0 when nothing ever came. As complete as `since`. */
   position(owner: InboxOwner): Promise<number>;
+
+  /** When these messages were seen, read and archived; messages that are in no inbox are left out. */
+  engagement(messageIds: readonly number[]): Promise<Map<number, Engagement>>;
+}
+
+/**
+ * Tells live connections of what has become durable. Never fails, never waits, may reach nobody.
+ * Entries of one inbox are told in the order of their positions; telling one again is harmless.
+ */
+export interface InboxLive {
+  publish(event: InboxEntry | InboxMark): void;
+}
+
+/** The item as it is shown right after its delivery. */
+export function deliveredItem({
+  messageId,
+  content,
+  category,
+  collapseKey,
+  at,
+}: NewInboxItem): InboxItem {
+  return {
+    id: messageId,
+    ...content,
+    category,
+    collapseKey,
+    createdAt: new Date(at).toISOString(),
+    seenAt: null,
+    readAt: null,
+    archivedAt: null,
+  };
 }

@@ -51,15 +51,19 @@ CREATE TABLE idempotency (
   notification_id INTEGER NOT NULL
 ) STRICT;
 
--- Everything that happens to in-app inboxes, in order: `item` adds one, the others mark it.
+-- Everything that happens to in-app inboxes, in order: `item` adds one and has its message id and
+-- its content as detail, `removed` takes it away; the others are marks, with the ids they are about
+-- as detail or none for all. The greatest seq is never deleted, so that none is given out twice.
 CREATE TABLE inbox_log (
   seq INTEGER PRIMARY KEY,
-  message_id INTEGER NOT NULL,
+  message_id INTEGER,
   application_id INTEGER NOT NULL,
   user_id TEXT NOT NULL,
   at INTEGER NOT NULL,
   type TEXT NOT NULL,
-  detail TEXT
+  detail TEXT,
+  category TEXT,
+  collapse_key TEXT
 ) STRICT;
 
 CREATE UNIQUE INDEX inbox_log_item ON inbox_log (message_id) WHERE type = 'item';

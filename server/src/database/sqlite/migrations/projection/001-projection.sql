@@ -46,3 +46,43 @@ CREATE TABLE inbox (
   archived_at INTEGER
 ) STRICT;
 CREATE INDEX inbox_user ON inbox (application_id, user_id, position);
+CREATE INDEX inbox_collapse ON inbox (application_id, user_id, collapse_key)
+  WHERE collapse_key IS NOT NULL AND archived_at IS NULL;
+
+-- What is not archived of each inbox, kept by the triggers below: an inbox is counted with every
+-- connection, and may be long.
+CREATE TABLE inbox_count (
+  application_id INTEGER NOT NULL,
+  user_id TEXT NOT NULL,
+  total INTEGER NOT NULL,
+  unseen INTEGER NOT NULL,
+  unread INTEGER NOT NULL,
+  PRIMARY KEY (application_id, user_id)
+) STRICT, WITHOUT ROWID;
+
+CREATE TRIGGER inbox_inserted AFTER INSERT ON inbox WHEN NEW.archived_at IS NULL BEGIN
+  INSERT INTO inbox_count
+    VALUES (NEW.application_id, NEW.user_id, 1, NEW.seen_at IS NULL, NEW.read_at IS NULL)
+    ON CONFLICT DO UPDATE SET
+      total = total + 1, unseen = unseen + excluded.unseen, unread = unread + excluded.unread;
+END;
+CREATE TRIGGER inbox_updated AFTER UPDATE OF seen_at, read_at, archived_at ON inbox BEGIN
+  UPDATE inbox_count SET
+    total = total - (OLD.archived_at IS NULL) + (NEW.archived_at IS NULL),
+    unseen = unseen - (OLD.archived_at IS NULL AND OLD.seen_at IS NULL)
+                    + (NEW.archived_at IS NULL AND NEW.seen_at IS NULL),
+    unread = unread - (OLD.archived_at IS NULL AND OLD.read_at IS NULL)
+                    + (NEW.archived_at IS NULL AND NEW.read_at IS NULL)
+    WHERE application_id = NEW.application_id AND user_id = NEW.user_id;
+END;
+CREATE TRIGGER inbox_deleted AFTER DELETE ON inbox WHEN OLD.archived_at IS NULL BEGIN
+  UPDATE inbox_count SET
+    total = total - 1, unseen = unseen - (OLD.seen_at IS NULL), unread = unread - (OLD.read_at IS NULL)
+    WHERE application_id = OLD.application_id AND user_id = OLD.user_id;
+END;
+
+-- How many items a mark changed, for whoever made it; only the latest are kept.
+CREATE TABLE inbox_mark (
+  seq INTEGER PRIMARY KEY,
+  changed INTEGER NOT NULL
+) STRICT;

@@ -1,0 +1,248 @@
+/**
+ * Inboxes in SQLite: written to the log of the hot file, read from the projection once it has
+ * caught up with the log.
+ */
+import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { InboxCounts, InboxItem, InboxState } from '@tidings/contracts/inbox';
+import type {
+  Engagement,
+  InboxChange,
+  InboxEntry,
+  InboxOwner,
+  InboxStore,
+  NewInboxItem,
+} from '../../adapters/in-app/inbox-store.ts';
+import { invalid, ServiceError } from '../../errors.ts';
+import { formatId, parseId } from '../../id.ts';
+import type { DeliverInboxArgument, MarkInboxArgument } from './inbox-operations.ts';
+import type { WriteClient } from './write-client.ts';
+
+type InboxRow = {
+  message_id: number;
+  position: number;
+  content: string;
+  category: string | null;
+  collapse_key: string | null;
+  created_at: number;
+  seen_at: number | null;
+  read_at: number | null;
+  archived_at: number | null;
+};
+
+/** Which items a state shows, and which counter says how many of them there are at most. */
+const STATES: Record<InboxState, { where: string; counter: string | null }> = {
+  all: { where: 'archived_at IS NULL', counter: 'total' },
+  unread: { where: 'archived_at IS NULL AND read_at IS NULL', counter: 'unread' },
+  unseen: { where: 'archived_at IS NULL AND seen_at IS NULL', counter: 'unseen' },
+  archived: { where: 'archived_at IS NOT NULL', counter: null },
+};
+
+const COLUMNS =
+  'message_id, position, content, category, collapse_key, created_at, seen_at, read_at, archived_at';
+
+export interface SqliteInboxStoreOptions {
+  /** Read-only connection to the hot file. */
+  messages: DatabaseSync;
+  /** Read-only connection to the projection file. */
+  projection: DatabaseSync;
+  /** Of the hot file. */
+  writer: WriteClient;
+  /** Waits until the projection shows what was committed before the call, within a bound. */
+  caughtUp: () => Promise<void>;
+}
+
+export class SqliteInboxStore implements InboxStore {
+  readonly #writer: WriteClient;
+  readonly #caughtUp: () => Promise<void>;
+  readonly #logged: StatementSync;
+  readonly #shown: StatementSync;
+  readonly #list: Record<InboxState, StatementSync>;
+  readonly #counts: StatementSync;
+  readonly #changed: StatementSync;
+  readonly #since: StatementSync;
+  readonly #position: StatementSync;
+  readonly #engagement: StatementSync;
+
+  constructor({ messages, projection, writer, caughtUp }: SqliteInboxStoreOptions) {
+    this.#writer = writer;
+    this.#caughtUp = caughtUp;
+    this.#logged = messages.prepare('SELECT coalesce(max(seq), 0) AS seq FROM inbox_log');
+    this.#shown = projection.prepare("SELECT value AS seq FROM position WHERE name = 'inbox'");
+    const inbox = 'FROM inbox WHERE application_id = ?1 AND user_id = ?2';
+    const listOf = (state: InboxState) => {
+      const { where, counter } = STATES[state];
+      // Ends the search with the last item there is, instead of at the bottom of a long inbox.
+      const most = `coalesce((SELECT ${counter} FROM inbox_count WHERE application_id = ?1 AND user_id = ?2), 0)`;
+      return projection.prepare(
+        `SELECT ${COLUMNS} ${inbox} AND position < ?3 AND ${where} AND (?4 IS NULL OR category = ?4)
+         ORDER BY position DESC LIMIT ${counter === null ? '?5' : `min(?5, ${most})`}`,
+      );
+    };
+    this.#list = {
+      all: listOf('all'),
+      unread: listOf('unread'),
+      unseen: listOf('unseen'),
+      archived: listOf('archived'),
+    };
+    this.#counts = projection.prepare(
+      'SELECT unseen, unread, total FROM inbox_count WHERE application_id = ? AND user_id = ?',
+    );
+    this.#changed = projection.prepare('SELECT changed FROM inbox_mark WHERE seq = ?');
+    this.#since = projection.prepare(
+      `SELECT ${COLUMNS} ${inbox} AND position > ?3 ORDER BY position LIMIT ?4`,
+    );
+    this.#position = projection.prepare(`SELECT coalesce(max(position), 0) AS position ${inbox}`);
+    this.#engagement = projection.prepare(
+      'SELECT seen_at, read_at, archived_at FROM inbox WHERE message_id = ?',
+    );
+  }
+
+  async deliver(item: NewInboxItem): Promise<{ position: number }> {
+    const messageId = parseId('msg', item.messageId);
+    if (messageId === undefined) {
+      throw new ServiceError('internal', { detail: `${item.messageId} is no id of a message.` });
+    }
+    const position = await this.#writer.call<number>('deliverInbox', [
+      messageId,
+      item.applicationId,
+      item.userId,
+      item.at,
+      JSON.stringify(item.content),
+      item.category,
+      item.collapseKey,
+    ] satisfies DeliverInboxArgument);
+    return { position };
+  }
+
+  async list(
+    { applicationId, userId }: InboxOwner,
+    query: { state: InboxState; category: string | null; limit: number; cursor: string | null },
+  ): Promise<{ items: InboxItem[]; next: string | null }> {
+    const before = query.cursor === null ? Number.MAX_SAFE_INTEGER : readCursor(query.cursor);
+    await this.#caughtUp();
+    const rows = this.#list[query.state].all(
+      applicationId,
+      userId,
+      before,
+      query.category,
+      query.limit + 1,
+    ) as InboxRow[];
+    const shown = rows.slice(0, query.limit);
+    const last = shown.at(-1);
+    return {
+      items: shown.map(itemOf),
+      next: rows.length > query.limit && last ? writeCursor(last.position) : null,
+    };
+  }
+
+  async counts({ applicationId, userId }: InboxOwner): Promise<InboxCounts> {
+    await this.#caughtUp();
+    const row = this.#counts.get(applicationId, userId) as InboxCounts | undefined;
+    return { unseen: row?.unseen ?? 0, unread: row?.unread ?? 0, total: row?.total ?? 0 };
+  }
+
+  async mark({ applicationId, userId }: InboxOwner, change: InboxChange): Promise<number> {
+    const { action, items, category, at } = change;
+    const ids = items === 'all' ? null : JSON.stringify(messageIdsOf(items));
+    const seq = await this.#writer.call<number>('markInbox', [
+      applicationId,
+      userId,
+      at,
+      action,
+      ids,
+      ids === null ? category : null,
+    ] satisfies MarkInboxArgument);
+    await this.#caughtUp();
+    const row = this.#changed.get(seq) as { changed: number } | undefined;
+    if (!row) throw behind();
+    return row.changed;
+  }
+
+  async since(
+    { applicationId, userId }: InboxOwner,
+    position: number,
+    limit: number,
+  ): Promise<InboxEntry[]> {
+    await this.#complete();
+    const rows = this.#since.all(applicationId, userId, position, limit) as InboxRow[];
+    return rows.map((row) => ({
+      applicationId,
+      userId,
+      position: row.position,
+      item: itemOf(row),
+    }));
+  }
+
+  async position({ applicationId, userId }: InboxOwner): Promise<number> {
+    await this.#complete();
+    return (this.#position.get(applicationId, userId) as { position: number }).position;
+  }
+
+  async engagement(messageIds: readonly number[]): Promise<Map<number, Engagement>> {
+    await this.#caughtUp();
+    const found = new Map<number, Engagement>();
+    for (const id of messageIds) {
+      const row = this.#engagement.get(id) as InboxRow | undefined;
+      if (!row) continue;
+      found.set(id, { seenAt: row.seen_at, readAt: row.read_at, archivedAt: row.archived_at });
+    }
+    return found;
+  }
+
+  /** Like `caughtUp`, but fails where that gives up: a live stream must not go on behind a gap. */
+  async #complete(): Promise<void> {
+    const { seq } = this.#logged.get() as { seq: number };
+    await this.#caughtUp();
+    const shown = (this.#shown.get() as { seq: number } | undefined)?.seq ?? 0;
+    if (shown < seq) throw behind();
+  }
+}
+
+function behind(): ServiceError {
+  return new ServiceError('store_unavailable', {
+    detail: 'The inbox is being brought up to date.',
+    hint: 'Ask again in a moment; what was written is kept.',
+    retryAfterMs: 1000,
+  });
+}
+
+/** Ids of messages among what callers wrote; everything else is in no inbox. */
+function messageIdsOf(items: readonly string[]): number[] {
+  const ids = new Set<number>();
+  for (const item of items) {
+    const id = parseId('msg', item);
+    if (id !== undefined) ids.add(id);
+  }
+  return [...ids];
+}
+
+function itemOf(row: InboxRow): InboxItem {
+  return {
+    id: formatId('msg', row.message_id),
+    ...(JSON.parse(row.content) as NewInboxItem['content']),
+    category: row.category,
+    collapseKey: row.collapse_key,
+    createdAt: timeOf(row.created_at) as string,
+    seenAt: timeOf(row.seen_at),
+    readAt: timeOf(row.read_at),
+    archivedAt: timeOf(row.archived_at),
+  };
+}
+
+function timeOf(at: number | null): string | null {
+  return at === null ? null : new Date(at).toISOString();
+}
+
+function writeCursor(position: number): string {
+  return Buffer.from(String(position), 'latin1').toString('base64url');
+}
+
+function readCursor(cursor: string): number {
+  const position = Number(Buffer.from(cursor, 'base64url').toString('latin1'));
+  if (!Number.isSafeInteger(position) || position < 1 || writeCursor(position) !== cursor) {
+    throw invalid('invalid_request', [
+      { path: 'query.cursor', message: 'is not a cursor of this list' },
+    ]);
+  }
+  return position;
+}

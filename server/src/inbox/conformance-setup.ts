@@ -1,0 +1,56 @@
+/** A real inbox on SQLite files of its own, for the tests of everything that needs one. */
+import type { DatabaseSync } from 'node:sqlite';
+import { openTestFile } from '../../test/support/store.ts';
+import { inboxOperations } from '../database/sqlite/inbox-operations.ts';
+import { SqliteInboxStore } from '../database/sqlite/inbox-store.ts';
+import { Projection } from '../database/sqlite/projection.ts';
+import type { LocalWriteClient } from '../database/sqlite/write-client.ts';
+
+export interface TestInbox extends AsyncDisposable {
+  store: SqliteInboxStore;
+  writer: LocalWriteClient;
+  /** Connections to the hot file (reading) and to the projection (writing). */
+  messages: DatabaseSync;
+  projection: DatabaseSync;
+  /** Makes every write of the store fail as on a full disk, until called with false. */
+  fill(full: boolean): void;
+  /** The projection follows while this is true, as it is at first; otherwise it stays behind. */
+  following: boolean;
+}
+
+export async function openTestInbox(): Promise<TestInbox> {
+  let written: DatabaseSync;
+  const hot = openTestFile('messages', (database) => {
+    written = database;
+    return inboxOperations(database);
+  });
+  const shown = openTestFile('projection', () => ({ operations: {} }));
+  const messages = hot.reader();
+  const projection = shown.connection();
+  const follower = new Projection({ messages, projection, maskAddress: (_, address) => address });
+  const inbox: TestInbox = {
+    store: new SqliteInboxStore({
+      messages: hot.reader(),
+      projection: shown.reader(),
+      writer: hot.writer,
+      caughtUp: async () => {
+        while (inbox.following && follower.step());
+      },
+    }),
+    writer: hot.writer,
+    messages,
+    projection,
+    fill(full) {
+      const { page_count: pages } = written.prepare('PRAGMA page_count').get() as {
+        page_count: number;
+      };
+      written.exec(`PRAGMA max_page_count = ${full ? pages : 1_000_000}`);
+    },
+    following: true,
+    async [Symbol.asyncDispose]() {
+      await hot[Symbol.asyncDispose]();
+      await shown[Symbol.asyncDispose]();
+    },
+  };
+  return inbox;
+}
