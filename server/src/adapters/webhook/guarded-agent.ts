@@ -13,84 +13,70 @@ import type { Duplex } from 'node:stream';
 import tls from 'node:tls';
 import { type AddressGuard, AddressNotAllowedError } from './address-guard.ts';
 
-export interface ConnectionOptions {
-  guard: AddressGuard;
-  maxConnectionsPerHost: number;
-  /** Longest time to a usable connection: resolving, connecting and TLS. */
-  connectTimeoutMs: number;
-}
-
 /**
  * Idle connections end before receivers end them: 5 s is the default of Node and of several
  * proxies, and a request on a connection that is just being closed is lost.
  */
 const IDLE_MS = 4000;
-/** Idle connections kept per host. */
-const MAX_IDLE_PER_HOST = 16;
 
+/** What the request adds to the options an agent is asked for a connection with. */
+export interface ConnectOptions {
+  /** Called with how to give up a connection that is being opened; without effect once it is open. */
+  opening?: (giveUp: () => void) => void;
+}
+
+type Target = net.TcpNetConnectOpts & ConnectOptions & { servername?: string };
 type Connected = (error: Error | null, socket?: Duplex) => void;
-type Connect = (options: net.TcpNetConnectOpts & { servername?: string }, done: Connected) => void;
 
 export interface GuardedAgents {
   agentOf(protocol: string): http.Agent;
-  /** Ends all connections, also those being opened. */
+  /** Ends all open connections; those being opened are given up by who asked for them. */
   close(): void;
 }
 
-export function createGuardedAgents(options: ConnectionOptions): GuardedAgents {
-  const opening = new Set<Duplex>();
-  const settings = {
-    keepAlive: true,
-    timeout: IDLE_MS,
-    maxSockets: options.maxConnectionsPerHost,
-    maxFreeSockets: Math.min(options.maxConnectionsPerHost, MAX_IDLE_PER_HOST),
-  };
+/** Sets no limit on connections in use: host-limit.ts says why an agent cannot. */
+export function createGuardedAgents(guard: AddressGuard, maxIdlePerHost: number): GuardedAgents {
+  const settings = { keepAlive: true, timeout: IDLE_MS, maxFreeSockets: maxIdlePerHost };
   const plain = new http.Agent(settings);
   const secure = new https.Agent(settings);
-  setConnect(plain, (target, done) => openConnection(options, opening, target, false, done));
-  setConnect(secure, (target, done) => openConnection(options, opening, target, true, done));
+  setConnect(plain, (target, done) => openConnection(guard, target, false, done));
+  setConnect(secure, (target, done) => openConnection(guard, target, true, done));
   return {
     agentOf: (protocol) => (protocol === 'https:' ? secure : plain),
     close() {
-      for (const socket of opening) socket.destroy(failure('ECONNABORTED'));
       plain.destroy();
       secure.destroy();
     },
   };
 }
 
-function setConnect(agent: http.Agent, connect: Connect): void {
+function setConnect(agent: http.Agent, connect: (target: Target, done: Connected) => void): void {
   agent.createConnection = (options, callback) => {
-    connect(options as Parameters<Connect>[0], callback as Connected);
+    connect(options as Target, callback as Connected);
     return undefined;
   };
 }
 
 function openConnection(
-  { guard, connectTimeoutMs }: ConnectionOptions,
-  opening: Set<Duplex>,
-  { host, port, servername }: Parameters<Connect>[0],
+  guard: AddressGuard,
+  { host = '', port, servername, opening }: Target,
   secure: boolean,
   done: Connected,
 ): void {
-  const name = host ?? '';
-  if (net.isIP(name) !== 0 && guard.refusalOf(name) !== undefined) {
+  if (net.isIP(host) !== 0 && guard.refusalOf(host) !== undefined) {
     done(new AddressNotAllowedError());
     return;
   }
-  const socket = net.connect({ host: name, port, lookup: guard.lookup, noDelay: true });
+  const socket = net.connect({ host, port, lookup: guard.lookup, noDelay: true });
   const stages: Duplex[] = [socket];
-  opening.add(socket);
   let settled = false;
   const settle = (error: Error | null, connected?: Duplex): void => {
     if (settled) return;
     settled = true;
-    clearTimeout(limit);
-    opening.delete(socket);
     if (error) stages.forEach(abandon);
     done(error, connected);
   };
-  const limit = setTimeout(() => settle(failure('ETIMEDOUT')), connectTimeoutMs);
+  opening?.(() => settle(failure('ECONNABORTED')));
   socket.once('error', settle);
   socket.once('close', () => settle(failure('ECONNRESET')));
   socket.once('connect', () => {
@@ -98,7 +84,7 @@ function openConnection(
     if (peer === undefined) return settle(failure('ECONNRESET'));
     if (guard.refusalOf(peer) !== undefined) return settle(new AddressNotAllowedError());
     if (!secure) return settle(null, socket);
-    const encrypted = startTls(socket, name, servername);
+    const encrypted = startTls(socket, host, servername);
     stages.push(encrypted);
     encrypted.once('error', (error) => settle(tlsFailure(error)));
     encrypted.once('secureConnect', () => settle(null, encrypted));

@@ -11,13 +11,14 @@ import http, {
 import https from 'node:https';
 import { type AddressGuard, AddressNotAllowedError, hostOf } from './address-guard.ts';
 import { reasonOfError } from './failure-reason.ts';
-import { createGuardedAgents, type GuardedAgents } from './guarded-agent.ts';
+import { type ConnectOptions, createGuardedAgents, type GuardedAgents } from './guarded-agent.ts';
+import { createHostLimit, type HostLimit } from './host-limit.ts';
 
 /** More of an answer than this is not read: the connection is given up instead. */
 export const ANSWER_LIMIT_BYTES = 64 * 1024;
 
 /**
- * Share of the time limit that a request may wait for a connection. Behind a receiver that hangs,
+ * Share of the time limit that a request may wait for its place. Behind a receiver that hangs,
  * one that waited longer would be sent only to be given up at once: received, and sent again.
  */
 const QUEUE_SHARE = 0.5;
@@ -38,15 +39,13 @@ export type Exchange =
       written: boolean;
       /** Whether the endpoint or the way to it failed; false when we gave up of ourselves. */
       theirs: boolean;
+      /** What is wrong with a certificate, for who has to mend it. */
+      detail?: string;
     }
   | { kind: 'refused' };
 
 export interface HttpClient {
-  post(
-    url: URL,
-    request: { headers: Record<string, string>; body: Buffer },
-    signal: AbortSignal,
-  ): Promise<Exchange>;
+  post(url: URL, request: PostRequest, signal: AbortSignal): Promise<Exchange>;
   /** Ends everything under way. */
   close(): void;
 }
@@ -57,7 +56,8 @@ export function createHttpClient(options: {
   maxConnectionsPerHost: number;
 }): HttpClient {
   const { guard, timeoutMs, maxConnectionsPerHost } = options;
-  const agents = createGuardedAgents({ guard, maxConnectionsPerHost, connectTimeoutMs: timeoutMs });
+  const agents = createGuardedAgents(guard, maxConnectionsPerHost);
+  const hosts = createHostLimit(maxConnectionsPerHost);
   const closing = new AbortController();
   const attempts = new Set<Attempt>();
   return {
@@ -66,10 +66,13 @@ export function createHttpClient(options: {
       if (closing.signal.aborted) return givenUp(closing.signal);
       const attempt = new Attempt(agents, timeoutMs);
       attempts.add(attempt);
+      const abort = () => attempt.giveUp(signal);
+      signal.addEventListener('abort', abort);
       try {
-        return await attempt.run(url, request, signal);
+        return await attempt.run(hosts, url, request);
       } finally {
         attempts.delete(attempt);
+        signal.removeEventListener('abort', abort);
       }
     },
     close() {
@@ -88,12 +91,18 @@ function reasonOfAbort(signal: AbortSignal): string {
   return (signal.reason as Error | undefined)?.name === 'TimeoutError' ? 'timeout' : 'aborted';
 }
 
-/** State of one request, from `run` to the one Exchange it resolves with. */
+interface PostRequest {
+  headers: Record<string, string>;
+  body: Buffer;
+}
+
+/** State of one request: waiting for its place, under way, settled with its one Exchange. */
 class Attempt {
   readonly #agents: GuardedAgents;
   readonly #timeoutMs: number;
   #request: ClientRequest | undefined;
   #response: IncomingMessage | undefined;
+  #stopOpening: (() => void) | undefined;
   #chunks: Buffer[] = [];
   #length = 0;
   #written = false;
@@ -105,33 +114,18 @@ class Attempt {
     this.#timeoutMs = timeoutMs;
   }
 
-  async run(
-    url: URL,
-    { headers, body }: { headers: Record<string, string>; body: Buffer },
-    signal: AbortSignal,
-  ): Promise<Exchange> {
-    this.#limit = setTimeout(() => this.#expireInQueue(), this.#timeoutMs * QUEUE_SHARE);
-    const abort = () => this.giveUp(signal);
-    signal.addEventListener('abort', abort);
+  async run(hosts: HostLimit, url: URL, request: PostRequest): Promise<Exchange> {
+    const settled = new Promise<Exchange>((resolve) => {
+      this.#resolve = resolve;
+    });
+    this.#limit = setTimeout(() => this.#expireWaiting(), this.#timeoutMs * QUEUE_SHARE);
+    const leave = hosts.take(url.origin, () => this.#start(url, request));
     try {
-      return await new Promise((resolve) => {
-        this.#resolve = resolve;
-        const request = (url.protocol === 'https:' ? https : http).request({
-          agent: this.#agents.agentOf(url.protocol),
-          protocol: url.protocol,
-          host: hostOf(url),
-          port: url.port,
-          path: url.pathname + url.search,
-          method: 'POST',
-          headers: { ...headers, 'content-length': String(body.length) },
-        });
-        this.#request = request;
-        this.#listen(request);
-        request.end(body);
-      });
+      return await settled;
     } finally {
+      // Not earlier: by now the connection is back with the agent, and the next request takes it.
+      leave();
       clearTimeout(this.#limit);
-      signal.removeEventListener('abort', abort);
     }
   }
 
@@ -139,6 +133,25 @@ class Attempt {
     const reason = reasonOfAbort(signal);
     // The caller's time limit stands for the account's.
     this.#end({ reason, theirs: reason === 'timeout' && this.#written });
+  }
+
+  #start(url: URL, { headers, body }: PostRequest): void {
+    const options: http.RequestOptions & ConnectOptions = {
+      agent: this.#agents.agentOf(url.protocol),
+      protocol: url.protocol,
+      host: hostOf(url),
+      port: url.port,
+      path: url.pathname + url.search,
+      method: 'POST',
+      headers: { ...headers, 'content-length': String(body.length) },
+      opening: (giveUp) => {
+        this.#stopOpening = giveUp;
+      },
+    };
+    const request = (url.protocol === 'https:' ? https : http).request(options);
+    this.#request = request;
+    this.#listen(request);
+    request.end(body);
   }
 
   #listen(request: ClientRequest): void {
@@ -152,8 +165,14 @@ class Attempt {
       this.#end({ reason: 'invalid_response', theirs: true });
     });
     request.on('error', (error) => {
-      if (error instanceof AddressNotAllowedError) this.#settle({ kind: 'refused' });
-      else this.#end({ reason: reasonOfError(error), theirs: true });
+      if (error instanceof AddressNotAllowedError) {
+        this.#settle({ kind: 'refused' });
+        return;
+      }
+      const reason = reasonOfError(error);
+      // Messages of other errors name addresses, which may tell of the inside.
+      const detail = reason === 'tls_failure' ? { detail: error.message } : {};
+      this.#end({ reason, theirs: true, ...detail });
     });
   }
 
@@ -169,9 +188,9 @@ class Attempt {
     response.on('close', () => this.#answer(response, response.complete));
   }
 
-  /** Waiting behind other requests to the same host says nothing about this one. */
-  #expireInQueue(): void {
-    if (this.#isQueued()) {
+  #expireWaiting(): void {
+    if (this.#request === undefined) {
+      // Waiting behind other requests to the same host says nothing about this one.
       this.#end({ reason: 'connection_limit', theirs: false });
       return;
     }
@@ -179,15 +198,8 @@ class Attempt {
     this.#limit = setTimeout(() => this.#end({ reason: 'timeout', theirs: true }), rest);
   }
 
-  #isQueued(): boolean {
-    const request = this.#request;
-    if (request === undefined || this.#written) return false;
-    const queues = Object.values(this.#agents.agentOf(request.protocol).requests);
-    return queues.some((queue) => (queue as unknown[] | undefined)?.includes(request));
-  }
-
   /** The status decides, also when the rest of the answer never came. */
-  #end(failure: { reason: string; theirs: boolean }): void {
+  #end(failure: { reason: string; theirs: boolean; detail?: string }): void {
     if (this.#response) this.#answer(this.#response, false);
     else this.#settle({ kind: 'failure', ...failure, written: this.#written });
   }
@@ -207,7 +219,10 @@ class Attempt {
     if (resolve === undefined) return;
     this.#resolve = undefined;
     // A connection whose answer was read to its end goes back to the agent; any other is closed.
-    if (exchange.kind !== 'answer' || !exchange.complete) this.#request?.destroy();
+    if (exchange.kind !== 'answer' || !exchange.complete) {
+      this.#request?.destroy();
+      this.#stopOpening?.();
+    }
     resolve(exchange);
   }
 }

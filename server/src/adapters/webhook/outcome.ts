@@ -16,8 +16,13 @@ export function outcomeOf(exchange: Exchange, now: number): Outcome {
     case 'refused':
       return refusedAddress('the host leads only to addresses that are not allowed');
     case 'failure': {
-      const { reason, written } = exchange;
-      return { kind: 'retry', reason, ...(written ? { ambiguous: true } : {}) };
+      const { reason, written, detail } = exchange;
+      return {
+        kind: 'retry',
+        reason,
+        ...(written ? { ambiguous: true } : {}),
+        ...(detail === undefined ? {} : { response: shorten(detail) }),
+      };
     }
     case 'answer':
       return outcomeOfAnswer(exchange, now);
@@ -62,7 +67,10 @@ export function describeAnswer(answer: {
   if (!complete) lines.push('(the answer was not read to its end)');
   const head = lines.join('\n');
   const body = textOf(answer.body);
-  const text = maskSecrets(body === '' ? head : `${head}\n\n${body}`);
+  return shorten(maskSecrets(body === '' ? head : `${head}\n\n${body}`));
+}
+
+function shorten(text: string): string {
   if (text.length <= RESPONSE_LIMIT) return text;
   return `${text.slice(0, RESPONSE_LIMIT - 1).toWellFormed()}…`;
 }

@@ -91,7 +91,8 @@ export default defineProvider<typeof HttpConfig>({
   automatic: true,
   // Receivers are asked to drop repetitions of a `webhook-id`; that they do is not known.
   capabilities: { receipts: false, idempotency: false },
-  limits: { concurrency: 500, ratePerSecond: null, timeoutMs: LONGEST_TIMEOUT_MS },
+  // A second more than the longest `timeoutMs`, which then decides.
+  limits: { concurrency: 500, ratePerSecond: null, timeoutMs: LONGEST_TIMEOUT_MS + 1000 },
   destination: destinationOf,
   create: (context) => openAccount(context, createAddressGuard(context.config)),
 });
