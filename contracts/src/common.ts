@@ -75,12 +75,27 @@ export const Locale = Type.String({
   examples: ['zh-CN'],
 });
 
-export const Metadata = Type.Record(Type.String({ maxLength: 100 }), Type.String({ maxLength: 500 }), {
+/**
+ * Objects with any names. Not `Type.Record`: its pattern does not match a name with a line break,
+ * which would then be taken unchecked and left out of answers.
+ */
+export function OpenObject(options: object = {}) {
+  return Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true, ...options });
+}
+
+export function TextMap(options: object = {}) {
+  return Type.Unsafe<Record<string, string>>({ type: 'object', additionalProperties: { type: 'string' }, ...options });
+}
+
+export const Metadata = TextMap({
+  propertyNames: { minLength: 1, maxLength: 100 },
+  additionalProperties: { type: 'string', maxLength: 500 },
   maxProperties: 50,
   description: 'Free labels of the caller, returned as given.',
 });
 
-export const Data = Type.Record(Type.String({ maxLength: 200 }), Type.Unknown(), {
+export const Data = OpenObject({
+  propertyNames: { minLength: 1, maxLength: 200 },
   description: 'Values for the variables of the template.',
 });
 

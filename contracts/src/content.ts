@@ -4,7 +4,7 @@
  * go to several channels. `channels` overrides it for one channel in that channel's own shape.
  */
 import Type from 'typebox';
-import { ChannelName, closed } from './common.ts';
+import { ChannelName, closed, OpenObject } from './common.ts';
 
 export const Action = Type.Object(
   {
@@ -42,14 +42,13 @@ export const contentFields = {
   actions: Type.Optional(Type.Array(Action, { maxItems: 5 })),
   attachments: Type.Optional(Type.Array(Attachment, { maxItems: 20 })),
   payload: Type.Optional(
-    Type.Record(Type.String({ maxLength: 200 }), Type.Unknown(), {
-      description: 'Structured data: the body of a webhook, the data of an in-app item.',
-    }),
+    OpenObject({ description: 'Structured data: the body of a webhook, the data of an in-app item.',
+ }),
   ),
 };
 
 /** Content of one channel in the channel's own shape, checked by its adapter. */
-export const ChannelContent = Type.Record(Type.String({ maxLength: 100 }), Type.Unknown());
+export const ChannelContent = OpenObject();
 export type ChannelContent = Record<string, unknown>;
 
 export const Content = Type.Object(
@@ -57,6 +56,7 @@ export const Content = Type.Object(
     ...contentFields,
     channels: Type.Optional(
       Type.Record(ChannelName, ChannelContent, {
+        additionalProperties: false,
         description: 'Content for one channel, in the shape of that channel.',
       }),
     ),

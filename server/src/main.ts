@@ -2,8 +2,9 @@
  * The one program. `start` (or nothing) runs the service: configuration, data folder, roles,
  * signals. Everything else is the `tidings` command (cli/).
  */
+import { enableCompileCache } from 'node:module';
+import { join } from 'node:path';
 import { parseArgs } from 'node:util';
-import { pino } from 'pino';
 import { ConfigError, loadConfig, type SchemaNode, Settings, settingKeys } from './config.ts';
 
 const [command, ...rest] = process.argv.slice(2);
@@ -20,6 +21,7 @@ async function start(args: string[]): Promise<void> {
   try {
     const { file, flags } = readFlags(args);
     const config = loadConfig({ environment: process.env, file, flags });
+    keepCompiled(config.dataDir);
     const { serve } = await import('./serve.ts');
     await serve(config, startedAt);
   } catch (error) {
@@ -30,9 +32,20 @@ async function start(args: string[]): Promise<void> {
       process.stderr.write(`tidings: ${(error as Error).message}\n`);
       process.exit(2);
     }
-    pino({ level: 'error' }).fatal({ err: error }, 'the start failed');
+    process.stderr.write(`tidings: the start failed: ${(error as Error).stack}\n`);
     process.exit(1);
   }
+}
+
+/**
+ * Keeps compiled code in the data folder, for this thread and those it starts: without it every
+ * thread would strip the types of every file again at each start.
+ */
+function keepCompiled(dataDir: string): void {
+  const folder = join(dataDir, 'compiled');
+  enableCompileCache(folder);
+  // Read by worker threads when they start.
+  process.env['NODE_COMPILE_CACHE'] ??= folder;
 }
 
 /** Every setting is a flag: `--port 80`, `--delivery.concurrency 64`; `--config` names the file. */

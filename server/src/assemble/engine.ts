@@ -89,6 +89,8 @@ export async function startEngine(
       adapters: catalog,
       templates,
       findUser: (applicationId, userId) => stores.users.find(applicationId, userId),
+      findTemplate: (applicationId, key, version) =>
+        stores.templates.published(applicationId, key, version),
       isMandatory: (applicationId, category) =>
         stores.templates.category(applicationId, category)?.mandatory ?? false,
       accountFor: accounts.forChannel,

@@ -1,9 +1,8 @@
 /** The writer's thread: the write connections of the hot file and of the records. */
-import { Gauge, Registry } from 'prom-client';
 import { type Clock, systemClock } from '../clock.ts';
 import { dataFiles, messagesWriter, recordsWriter } from '../database/sqlite/files.ts';
 import { WriterLoop } from '../database/sqlite/writer-loop.ts';
-import { readMetrics } from '../metrics.ts';
+import { gauge } from '../gauge.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
 /** How often old idempotency keys are forgotten and full segments of the index are kept as files. */
@@ -26,22 +25,15 @@ export async function startWriter(
     index().expire(clock.now() - retentionMs);
     index().save();
   });
-  const registry = new Registry();
-  new Gauge({
-    name: 'tidings_store_broken',
-    help: '1 while the store takes no writes',
-    registers: [registry],
-    collect() {
-      this.set(messages.broken || records.broken ? 1 : 0);
-    },
-  });
   const role: RunningRole = {
     connect(name, port) {
       if (name === 'messagesWriter') messages.connect(port);
       else if (name === 'recordsWriter') records.connect(port);
       else throw new Error(`the writer has no connection ${name}`);
     },
-    metrics: () => readMetrics(registry),
+    metrics: async () => [
+      gauge('tidings_store_broken', '1 while the store takes no writes', messages.broken || records.broken ? 1 : 0),
+    ],
     drain() {},
     async stop() {
       housekeeping.cancel();

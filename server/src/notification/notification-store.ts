@@ -102,7 +102,7 @@ export interface SearchFilter {
   before: number | null;
 }
 
-/** `application` is filled in by the service, which knows the names. */
+/** `application` and the masking of `recipient` are the service's, which knows names and channels. */
 export type FoundMessage = Omit<MessageSummary, 'application'> & {
   applicationId: number;
   key: number;

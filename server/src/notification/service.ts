@@ -264,8 +264,13 @@ export function createNotificationService(options: NotificationServiceOptions) {
       }
     },
 
-    list(filter: SearchFilter): Promise<FoundMessage[]> {
-      return store.search(filter);
+    /** Newest first, with addresses shortened so that a list reveals nobody. */
+    async list(filter: SearchFilter): Promise<FoundMessage[]> {
+      return (await store.search(filter)).map((message) => {
+        const adapter = message.channel === null ? undefined : adapters.adapter(message.channel);
+        const shown = message.recipient === null ? null : (adapter?.maskAddress(message.recipient) ?? '***');
+        return { ...message, recipient: shown };
+      });
     },
 
     ledger(applicationId: number | null): Promise<Ledger> {

@@ -36,6 +36,7 @@ export interface DeliverOptions {
   adapters: { adapter(channel: string): AdapterDefinition | undefined; channels(): string[] };
   templates: TemplateService;
   findUser(applicationId: number, userId: string): User | undefined;
+  findTemplate(applicationId: number, key: string, version: number): PublishedTemplate | undefined;
   isMandatory(applicationId: number, category: string): boolean;
   /** The account that serves a channel now, or the capturing one. */
   accountFor(channel: string, test: boolean): Account;
@@ -73,6 +74,9 @@ export function createDeliver(options: DeliverOptions): Deliver {
       if (isExpired(body, clock.now()))
         return settled({ status: 'expired', reason: 'expired', attempted: false });
       const context = contextOf(entry, body, events);
+      if (body.template && !context.template) {
+        return settled({ status: 'failed', reason: 'template_deleted', attempted: false });
+      }
       const { route, reason } = routeOf(context);
       if (route.length === 0) return settled({ ...reason, attempted: false });
       return await tryChannels(context, route);
@@ -103,7 +107,7 @@ export function createDeliver(options: DeliverOptions): Deliver {
       events,
       user: userId === undefined ? undefined : options.findUser(entry.applicationId, userId),
       mandatory: body.category !== null && options.isMandatory(entry.applicationId, body.category),
-      template: body.template ? templates.resolve(entry.applicationId, body.template) : undefined,
+      template: body.template ? options.findTemplate(entry.applicationId, body.template.key, body.template.version) : undefined,
     };
   }
 

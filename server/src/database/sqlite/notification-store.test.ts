@@ -28,9 +28,7 @@ runNotificationStoreConformance('SQLite', async () => {
   const { connection, reader, close } = openProjectionFile(file.folder);
   const projection = new Projection({
     messages: file.reader(),
-    projection: connection,
-    maskAddress: (_, text) => text,
-  });
+    projection: connection});
   const database = file.reader();
   const search = new MessageSearch({
     database: reader,

@@ -19,8 +19,6 @@ export interface ProjectionOptions {
   messages: DatabaseSync;
   /** Writing connection to the projection file. */
   projection: DatabaseSync;
-  /** Shortens an address so that a list reveals nobody. */
-  maskAddress: (channel: string, address: string) => string;
 }
 
 /** Rows of each kind taken in one group: bounds the time of one transaction to some 100 ms. */
@@ -31,7 +29,6 @@ type NotificationRow = { id: number; application_id: number; message_count: numb
 export class Projection {
   readonly #projection: DatabaseSync;
   readonly #inbox: InboxProjection;
-  readonly #maskAddress: ProjectionOptions['maskAddress'];
   readonly #newNotifications: StatementSync;
   readonly #notification: StatementSync;
   readonly #newEvents: StatementSync;
@@ -45,9 +42,8 @@ export class Projection {
   readonly #savePosition: StatementSync;
   #position: ProjectionPosition;
 
-  constructor({ messages, projection, maskAddress }: ProjectionOptions) {
+  constructor({ messages, projection }: ProjectionOptions) {
     this.#projection = projection;
-    this.#maskAddress = maskAddress;
     this.#inbox = new InboxProjection({ messages, projection });
     this.#newNotifications = messages.prepare(
       'SELECT id, application_id, message_count, body FROM notification WHERE id > ? ORDER BY id LIMIT ?',
@@ -156,7 +152,7 @@ export class Projection {
         row.attempt,
         channel,
         body.to['userId'] ?? null,
-        channel !== null && address !== undefined ? this.#maskAddress(channel, address) : null,
+        address ?? null,
         body.template?.key ?? null,
         body.category,
         body.batch,

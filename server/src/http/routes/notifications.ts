@@ -22,11 +22,11 @@ import {
   acceptedView,
   type EngagementTimes,
   notificationView,
-  summaryView,
   timelineView,
 } from '../../notification/view.ts';
 import { callerOf } from '../auth.ts';
-import { pageOf, readCursor } from '../page.ts';
+import { messagePage } from '../message-page.ts';
+import { readCursor } from '../page.ts';
 import { described } from '../route.ts';
 
 export interface NotificationRoutesOptions {
@@ -153,13 +153,7 @@ export function notificationRoutes(
           limit: limit + 1,
           before: readCursor(query.cursor),
         });
-        const names = new Map<number, string>();
-        for (const { applicationId: id } of found)
-          names.set(id, names.get(id) ?? (await applications.byId(id))?.key ?? '');
-        return pageOf(found, limit, {
-          id: ({ key }) => key,
-          item: (row) => summaryView(row, names.get(row.applicationId) ?? ''),
-        });
+        return messagePage(found, limit, applications);
       },
     );
 

@@ -8,9 +8,9 @@ import type { ApplicationStore } from '../../application/application-store.ts';
 import { ServiceError } from '../../errors.ts';
 import { parseId } from '../../id.ts';
 import { type NotificationService, scopeOf } from '../../notification/service.ts';
-import { summaryView } from '../../notification/view.ts';
 import { callerOf } from '../auth.ts';
-import { pageOf, readCursor } from '../page.ts';
+import { messagePage } from '../message-page.ts';
+import { readCursor } from '../page.ts';
 import { described } from '../route.ts';
 
 export interface ChannelInfo {
@@ -83,13 +83,7 @@ export function operationRoutes({
           limit: limit + 1,
           before: readCursor(cursor),
         });
-        const names = new Map<number, string>();
-        for (const { applicationId: id } of found)
-          names.set(id, names.get(id) ?? (await applications.byId(id))?.key ?? '');
-        return pageOf(found, limit, {
-          id: ({ key }) => key,
-          item: (row) => summaryView(row, names.get(row.applicationId) ?? ''),
-        });
+        return messagePage(found, limit, applications);
       },
     );
 

@@ -1,7 +1,6 @@
 /** Pages for people: the console, the reference of the API, and the list of error codes. No external asset. */
 import { readFileSync } from 'node:fs';
-import scalar from '@scalar/fastify-api-reference';
-import type { FastifyInstance, FastifyReply } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import { statusOfCode } from '../problem.ts';
 
@@ -16,6 +15,36 @@ const FILES: Record<string, { file: string; type: string }> = {
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
+/** The reference brings its styles inline; still nothing from elsewhere. */
+const REFERENCE_POLICY =
+  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+
+let loaded: Promise<FastifyInstance> | undefined;
+
+/** Loaded when somebody first looks at it: its bundle takes more memory than the rest of the process. */
+function reference(): Promise<FastifyInstance> {
+  loaded ??= load();
+  return loaded;
+}
+
+async function load(): Promise<FastifyInstance> {
+  const { default: scalar } = await import('@scalar/fastify-api-reference');
+  const inner = Fastify();
+  await inner.register(scalar, {
+    routePrefix: '/docs',
+    configuration: {
+      url: '/openapi.json',
+      pageTitle: 'Tidings API',
+      withDefaultFonts: false,
+      telemetry: false,
+      hideClientButton: true,
+      agent: { disabled: true },
+      mcp: { disabled: true },
+    },
+  });
+  return inner;
+}
+
 export function pageRoutes(): (app: FastifyInstance) => void {
   return (app) => {
     for (const [path, { file, type }] of Object.entries(FILES)) {
@@ -29,15 +58,15 @@ export function pageRoutes(): (app: FastifyInstance) => void {
     app.get('/docs/errors', { schema: { hide: true } }, async (_request, reply) =>
       secured(reply).type('text/html; charset=utf-8').send(errorPage()),
     );
-    app.register(scalar, {
-      routePrefix: '/docs',
-      configuration: {
-        url: '/openapi.json',
-        withDefaultFonts: false,
-        telemetry: false,
-        hideClientButton: true,
-      } as never,
-    });
+    for (const path of ['/docs', '/docs/*']) {
+      app.get(path, { schema: { hide: true } }, async (request, reply) => {
+        const page = await (await reference()).inject({ url: request.url.split('?')[0] as string });
+        return reply
+          .code(page.statusCode)
+          .headers({ ...page.headers, 'content-security-policy': REFERENCE_POLICY, 'x-content-type-options': 'nosniff' })
+          .send(page.rawPayload);
+      });
+    }
   };
 }
 
