@@ -9,7 +9,7 @@
 import type { ChannelContent } from '@tidings/contracts/content';
 import type Type from 'typebox';
 import type { Clock } from '../clock.ts';
-import type { InboxEntry, InboxStore } from './in-app/inbox-store.ts';
+import type { InboxLive, InboxStore } from './in-app/inbox-store.ts';
 import type { WebhookEndpointStore } from './webhook/endpoint-store.ts';
 
 /**
@@ -77,7 +77,7 @@ export interface ProviderServices {
   webhookEndpoints: WebhookEndpointStore;
   inbox: InboxStore;
   /** Tells open inboxes of an item that has become durable. */
-  inboxLive: { publish(entry: InboxEntry): void };
+  inboxLive: InboxLive;
 }
 
 export interface ProviderContext<Config> {

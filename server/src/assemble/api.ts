@@ -70,7 +70,7 @@ export async function startApi(
   });
   const applications = createApplicationService({ store: stores.applications, clock });
   const hub = new InboxHub({ clock });
-  hints.subscribe(INBOX_TOPIC, (entry) => hub.publish(entry as never));
+  hints.subscribe(INBOX_TOPIC, (entry) => hub.publish(entry as Parameters<InboxHub['publish']>[0]));
   const notifications = createNotificationService({
     store: stores.notifications,
     events: stores.events,
@@ -140,6 +140,7 @@ export async function startApi(
       inboxRoutes({
         inbox: stores.inbox,
         hub,
+        live: { publish: (event) => hints.publish(INBOX_TOPIC, event) },
         tokens: createInboxTokens({ key: SecretBox.derive(key, 'inbox-token'), clock }),
         clock,
         allowedOrigins: config.inbox.allowedOrigins,

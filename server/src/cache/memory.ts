@@ -14,6 +14,8 @@ export class MemoryHints implements Hints {
     this.#ports.push(port);
     port.on('message', (hints: Hint[]) => {
       for (const [topic, payload] of hints) this.#deliver(topic, payload);
+      // The thread in the middle passes them on; the others have no further port.
+      for (const other of this.#ports) if (other !== port) other.postMessage(hints);
     });
     port.on('close', () => {
       const index = this.#ports.indexOf(port);

@@ -25,11 +25,8 @@ const STATUS_OF_KIND: Record<ErrorKind, number> = {
 const STATUS_OF_CODE: Partial<Record<ErrorCode, number>> = {
   idempotency_mismatch: 422,
   forbidden_url: 422,
-  invalid_recipient: 422,
-  invalid_content: 422,
   invalid_template: 422,
   invalid_data: 422,
-  unknown_channel: 422,
 };
 
 const DOCUMENTATION = '/docs/errors#';

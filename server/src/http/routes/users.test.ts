@@ -156,16 +156,16 @@ test('a faulty body gets an error that names the field', async () => {
   await using api = await openTestApp();
   const mail = (address: string) => ({ channel: 'email', address });
   const cases: [object, number, string, string][] = [
-    [{ addresses: [mail('nobody')] }, 422, 'invalid_recipient', 'body.addresses.0.address'],
+    [{ addresses: [mail('nobody')] }, 400, 'invalid_recipient', 'body.addresses.0.address'],
     [
       { addresses: [mail('a@b.co'), mail('a@b.co, c@d.co')] },
-      422,
+      400,
       'invalid_recipient',
       'body.addresses.1.address',
     ],
     [
       { addresses: [{ channel: 'pigeon', address: 'x' }] },
-      422,
+      400,
       'unknown_channel',
       'body.addresses.0.channel',
     ],
