@@ -6,6 +6,7 @@
  * before and just after it, and a run in which the host took CPU time away is repeated, then
  * marked.
  */
+import { setTimeout as sleep } from 'node:timers/promises';
 import { type MeterReading, startMeter } from './environment.ts';
 import { type LoadJob, type LoadResult, type Percentiles, startLoad } from './load.ts';
 import { type MeasuredServer, startEcho } from './server.ts';
@@ -93,6 +94,10 @@ const maxAttempts = 3;
 /** An echo older than this is measured anew. */
 const echoAgeMs = 10_000;
 
+/** For how long the machine has to be quiet, and how long that is waited for. */
+const quietMs = 3000;
+const quietDeadlineMs = 180_000;
+
 const defaultJob = {
   host: '127.0.0.1',
   connections: 256,
@@ -173,6 +178,16 @@ function compareWithEcho(row: Row, around: Row[]): void {
   if (steady.length === 0) row.discarded ??= `echo: ${around[0]?.discarded}`;
 }
 
+/** Waits for a quiet moment before a repetition, which would otherwise be as disturbed. */
+async function untilQuiet(): Promise<void> {
+  for (let waitedMs = 0; waitedMs < quietDeadlineMs; waitedMs += quietMs) {
+    const meter = startMeter(process.pid);
+    await sleep(quietMs);
+    const { stolenShare, otherShare } = meter.stop();
+    if ((stolenShare ?? 0) < stolenLimit && (otherShare ?? 0) < otherLimit) return;
+  }
+}
+
 export async function makeContext(
   options: Options,
   say: Context['say'],
@@ -244,6 +259,7 @@ export async function makeContext(
       const isLast = attempt === maxAttempts || options.isQuick;
       if (row.discarded === null || isLast) return row;
       say(`${row.label}: once more, ${row.discarded}`);
+      await untilQuiet();
     }
   }
 

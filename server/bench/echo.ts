@@ -21,8 +21,10 @@ app.post<{ Body: { ms: number } }>('/stall', (request, reply) => {
   reply.code(202).send({ stalledMs: request.body.ms });
 });
 
-await app.listen({ port: Number(process.env.ECHO_PORT ?? 0), host: '127.0.0.1' });
-const address = app.server.address();
-if (address === null || typeof address === 'string') throw new Error('the echo has no port');
+app.listen({ port: 0, host: '127.0.0.1' }, (error) => {
+  if (error) throw error;
+  const address = app.server.address();
+  if (address === null || typeof address === 'string') throw new Error('the echo has no port');
+  process.send?.({ port: address.port });
+});
 process.on('disconnect', () => process.exit(0));
-process.send?.({ port: address.port });
