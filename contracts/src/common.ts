@@ -95,7 +95,7 @@ export const Metadata = TextMap({
 });
 
 export const Data = OpenObject({
-  propertyNames: { minLength: 1, maxLength: 200 },
+  propertyNames: { maxLength: 200 },
   description: 'Values for the variables of the template.',
 });
 

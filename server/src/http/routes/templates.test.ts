@@ -113,7 +113,7 @@ describe('templates over HTTP', () => {
     const content = { email: { subject: '{{ title }}', text: 'a' } };
     await api.one('POST', '/v1/templates/a/versions', { content });
     const refused = await api.one('POST', '/v1/templates/a/preview', {});
-    assert.equal(refused.status, 400);
+    assert.equal(refused.status, 422);
     assert.deepEqual(refused.paths, ['content.email.subject']);
     assert.equal(refused.body['hint'], 'The data has no title.');
   });
@@ -176,7 +176,7 @@ describe('bad input', () => {
         'POST',
         '/v1/templates',
         { ...template, content: { pigeon: {} } },
-        400,
+        422,
         ['body.content.pigeon'],
       ],
       [
