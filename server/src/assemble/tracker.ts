@@ -30,7 +30,8 @@ export async function startTracker(
       failures++;
       // One line per cause, by hand: a logging library would double what this thread needs.
       const message = String((error as Error)?.message ?? error);
-      if (message !== lastFailure) process.stderr.write(`${JSON.stringify({ level: 40, thread: 'tracker', msg: message })}\n`);
+      if (message !== lastFailure)
+        process.stderr.write(`${JSON.stringify({ level: 40, thread: 'tracker', msg: message })}\n`);
       lastFailure = message;
     },
   });
@@ -47,7 +48,11 @@ export async function startTracker(
         'Number of the last event that lists and inboxes show',
         projection.position.event,
       ),
-      gauge('tidings_projection_failures', 'Groups that could not be written since the start', failures),
+      gauge(
+        'tidings_projection_failures',
+        'Groups that could not be written since the start',
+        failures,
+      ),
     ],
     drain() {},
     async stop() {

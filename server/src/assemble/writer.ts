@@ -32,7 +32,11 @@ export async function startWriter(
       else throw new Error(`the writer has no connection ${name}`);
     },
     metrics: async () => [
-      gauge('tidings_store_broken', '1 while the store takes no writes', messages.broken || records.broken ? 1 : 0),
+      gauge(
+        'tidings_store_broken',
+        '1 while the store takes no writes',
+        messages.broken || records.broken ? 1 : 0,
+      ),
     ],
     drain() {},
     async stop() {

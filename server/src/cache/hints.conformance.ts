@@ -24,7 +24,10 @@ export function runHintsConformance(name: string, open: () => Promise<HintsBench
       await using bench = await open();
       const both = Promise.all([next(bench.here, 'a'), next(bench.there, 'a')]);
       bench.here.publish('a', { n: 1, text: '你好' });
-      assert.deepEqual(await both, [{ n: 1, text: '你好' }, { n: 1, text: '你好' }]);
+      assert.deepEqual(await both, [
+        { n: 1, text: '你好' },
+        { n: 1, text: '你好' },
+      ]);
     });
 
     it('reach only the topic, and nobody who has left', async () => {
@@ -43,7 +46,8 @@ export function runHintsConformance(name: string, open: () => Promise<HintsBench
     it('keep the order of one publisher, and reach several subscribers of one topic', async () => {
       await using bench = await open();
       const seen: number[][] = [[], []];
-      for (const list of seen) bench.there.subscribe('n', (payload) => list.push(payload as number));
+      for (const list of seen)
+        bench.there.subscribe('n', (payload) => list.push(payload as number));
       const end = next(bench.there, 'end');
       for (let i = 0; i < 1000; i++) bench.here.publish('n', i);
       bench.here.publish('end', null);

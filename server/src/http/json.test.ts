@@ -20,7 +20,10 @@ describe('strict JSON', () => {
     fc.assert(
       fc.property(fc.jsonValue({ maxDepth: 5 }), (value) => {
         const text = JSON.stringify(value);
-        const plain = text.isWellFormed() && !/\\u0000|\\ud[89a-f]|"__proto__"/i.test(text) && !JSON.stringify(value).includes('prototype');
+        const plain =
+          text.isWellFormed() &&
+          !/\\u0000|\\ud[89a-f]|"__proto__"/i.test(text) &&
+          !JSON.stringify(value).includes('prototype');
         if (plain) assert.deepEqual(parseStrictJson(text), JSON.parse(text));
       }),
       { numRuns: 500 },
@@ -33,13 +36,23 @@ describe('strict JSON', () => {
   });
 
   it('refuses the same key twice, however it is written and wherever it stands', () => {
-    for (const text of ['{"a":1,"a":2}', '{"a":1,"\\u0061":2}', '[{"x":{"y":1,"z":2,"y":3}}]', '{"to":{"email":"a"},"to":{"email":"b"}}']) {
+    for (const text of [
+      '{"a":1,"a":2}',
+      '{"a":1,"\\u0061":2}',
+      '[{"x":{"y":1,"z":2,"y":3}}]',
+      '{"to":{"email":"a"},"to":{"email":"b"}}',
+    ]) {
       assert.match(refused(text).message, /twice/);
     }
   });
 
   it('refuses what would reach a prototype, and leaves none changed', () => {
-    for (const text of ['{"__proto__":{"polluted":1}}', '{"a":{"__proto__":1}}', '{"constructor":{"prototype":{"polluted":1}}}', '[{"\\u005f_proto__":1}]']) {
+    for (const text of [
+      '{"__proto__":{"polluted":1}}',
+      '{"a":{"__proto__":1}}',
+      '{"constructor":{"prototype":{"polluted":1}}}',
+      '[{"\\u005f_proto__":1}]',
+    ]) {
       refused(text);
     }
     assert.equal(({} as { polluted?: unknown }).polluted, undefined);
@@ -49,20 +62,39 @@ describe('strict JSON', () => {
   it('refuses nesting past the limit, also a hundred thousand levels, and takes the limit', () => {
     const nested = (levels: number): string => `${'['.repeat(levels)}${']'.repeat(levels)}`;
     parseStrictJson(nested(MAX_DEPTH));
-    for (const levels of [MAX_DEPTH + 1, 100_000]) assert.match(refused(nested(levels)).message, /nested/);
+    for (const levels of [MAX_DEPTH + 1, 100_000])
+      assert.match(refused(nested(levels)).message, /nested/);
     assert.match(refused('{"a":'.repeat(100_000)).message, /nested/);
   });
 
   it('refuses half a surrogate pair and NUL, in values and in names', () => {
-    for (const text of ['{"a":"\\ud83d"}', '{"a":["x\\udc00"]}', '{"\\ud83d":1}', '"\\ud83d"', '{"a":"\ud83d"}']) {
+    for (const text of [
+      '{"a":"\\ud83d"}',
+      '{"a":["x\\udc00"]}',
+      '{"\\ud83d":1}',
+      '"\\ud83d"',
+      '{"a":"\ud83d"}',
+    ]) {
       assert.match(refused(text).message, /surrogate/);
     }
-    for (const text of ['{"a":"x\\u0000"}', '{"x\\u0000":1}']) assert.match(refused(text).message, /NUL/);
+    for (const text of ['{"a":"x\\u0000"}', '{"x\\u0000":1}'])
+      assert.match(refused(text).message, /NUL/);
     assert.deepEqual(parseStrictJson('{"a":"\\ud83d\\ude00"}'), { a: '😀' });
   });
 
   it('refuses what is no JSON, with where', () => {
-    for (const text of ['{', '{"a"}', '{"a":1,}', "{'a':1}", '{"a":"', '{"a":"\\', 'nope', '1 2', '{"a":1}}']) refused(text);
+    for (const text of [
+      '{',
+      '{"a"}',
+      '{"a":1,}',
+      "{'a':1}",
+      '{"a":"',
+      '{"a":"\\',
+      'nope',
+      '1 2',
+      '{"a":1}}',
+    ])
+      refused(text);
   });
 
   it('names the place', () => {

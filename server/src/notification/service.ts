@@ -268,7 +268,8 @@ export function createNotificationService(options: NotificationServiceOptions) {
     async list(filter: SearchFilter): Promise<FoundMessage[]> {
       return (await store.search(filter)).map((message) => {
         const adapter = message.channel === null ? undefined : adapters.adapter(message.channel);
-        const shown = message.recipient === null ? null : (adapter?.maskAddress(message.recipient) ?? '***');
+        const shown =
+          message.recipient === null ? null : (adapter?.maskAddress(message.recipient) ?? '***');
         return { ...message, recipient: shown };
       });
     },

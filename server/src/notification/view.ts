@@ -136,6 +136,9 @@ function eventView({ messageId, at, type, detail }: MessageEvent): TimelineEvent
   return event as TimelineEvent;
 }
 
-export function summaryView({ applicationId: _, key: __, ...message }: FoundMessage, application: string): MessageSummary {
+export function summaryView(
+  { applicationId: _, key: __, ...message }: FoundMessage,
+  application: string,
+): MessageSummary {
   return { ...message, application };
 }

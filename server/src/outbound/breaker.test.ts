@@ -52,7 +52,10 @@ describe('circuit breaker', () => {
       last = breaker.tryStart();
       waits.push(last);
     }
-    assert.deepEqual(waits, [...waits].sort((a, b) => a - b));
+    assert.deepEqual(
+      waits,
+      [...waits].sort((a, b) => a - b),
+    );
     assert.ok((waits.at(-1) as number) <= 150_000, 'but not for ever');
   });
 

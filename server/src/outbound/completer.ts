@@ -11,6 +11,8 @@ import type { NotificationStore } from '../notification/notification-store.ts';
 import type { Settlement } from './deliver.ts';
 
 const RETRY_MS = 250;
+/** Messages of which somebody awaits the end; past it the oldest waits for its time limit instead. */
+const AWAITED_LIMIT = 10_000;
 
 export interface Completer extends Service {
   /** Resolves when the outcome is durable, or when the claim turned out to be lost. */
@@ -41,6 +43,7 @@ export function createCompleter({
 }: CompleterOptions): Completer {
   let waiting: Waiting[] = [];
   const underWay = new Set<Promise<void>>();
+  const awaited = new Set<number>();
   let stopped = false;
 
   function flush(): void {
@@ -72,9 +75,19 @@ export function createCompleter({
     if (held) {
       stored(settlement);
       const { messageId, nextAt } = settlement.completion;
-      if (watched && nextAt === null) hints.publish(messageTopic(messageId), null);
+      if (nextAt !== null) {
+        if (watched) remember(messageId);
+      } else if (awaited.delete(messageId) || watched) {
+        hints.publish(messageTopic(messageId), null);
+      }
     }
     resolve();
+  }
+
+  /** A message that goes on comes back from the store, which knows nothing of who waits. */
+  function remember(messageId: number): void {
+    if (awaited.size >= AWAITED_LIMIT) awaited.delete(awaited.values().next().value as number);
+    awaited.add(messageId);
   }
 
   return {

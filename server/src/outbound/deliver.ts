@@ -107,7 +107,9 @@ export function createDeliver(options: DeliverOptions): Deliver {
       events,
       user: userId === undefined ? undefined : options.findUser(entry.applicationId, userId),
       mandatory: body.category !== null && options.isMandatory(entry.applicationId, body.category),
-      template: body.template ? options.findTemplate(entry.applicationId, body.template.key, body.template.version) : undefined,
+      template: body.template
+        ? options.findTemplate(entry.applicationId, body.template.key, body.template.version)
+        : undefined,
     };
   }
 

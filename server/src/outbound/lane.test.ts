@@ -7,12 +7,27 @@ import { divide, freeSlots, type LaneShares } from './lane-share.ts';
 
 function entry(messageId: number, channel = 'email', applicationId = 1): QueueEntry {
   return {
-    messageId, notificationId: messageId - 1, applicationId, lane: 1, channel, claim: 0, attempt: 0,
-    attemptsBefore: 0, step: 0, route: null, body: '{}', watched: false, suspect: false,
+    messageId,
+    notificationId: messageId - 1,
+    applicationId,
+    lane: 1,
+    channel,
+    claim: 0,
+    attempt: 0,
+    attemptsBefore: 0,
+    step: 0,
+    route: null,
+    body: '{}',
+    watched: false,
+    suspect: false,
   };
 }
 
-function take(buffer: LaneBuffer, limit: number, capacity: (channel: string) => number = () => 1e9): number[] {
+function take(
+  buffer: LaneBuffer,
+  limit: number,
+  capacity: (channel: string) => number = () => 1e9,
+): number[] {
   const into: QueueEntry[] = [];
   const taken = buffer.take(limit, capacity, into);
   assert.equal(taken, into.length);
@@ -25,7 +40,10 @@ describe('lane buffer', () => {
     for (let i = 0; i < 5000; i++) buffer.add(entry(i));
     const seen: number[] = [];
     while (buffer.size > 0) seen.push(...take(buffer, 37));
-    assert.deepEqual(seen, Array.from({ length: 5000 }, (_, i) => i));
+    assert.deepEqual(
+      seen,
+      Array.from({ length: 5000 }, (_, i) => i),
+    );
     assert.deepEqual(take(buffer, 10), []);
   });
 
@@ -33,9 +51,15 @@ describe('lane buffer', () => {
     const buffer = new LaneBuffer(1000);
     for (let i = 0; i < 10; i++) buffer.add(entry(i, 'email'));
     for (let i = 10; i < 20; i++) buffer.add(entry(i, 'webhook'));
-    assert.deepEqual(take(buffer, 100, (channel) => (channel === 'email' ? 0 : 3)), [10, 11, 12]);
+    assert.deepEqual(
+      take(buffer, 100, (channel) => (channel === 'email' ? 0 : 3)),
+      [10, 11, 12],
+    );
     assert.equal(buffer.size, 17);
-    assert.deepEqual(take(buffer, 2, (channel) => (channel === 'email' ? 9 : 0)), [0, 1]);
+    assert.deepEqual(
+      take(buffer, 2, (channel) => (channel === 'email' ? 9 : 0)),
+      [0, 1],
+    );
   });
 
   it('shares one channel capacity among its applications', () => {
@@ -75,41 +99,58 @@ describe('lane buffer', () => {
         let added = 0;
         for (const call of calls) {
           if ('add' in call) buffer.add(entry(added++, call.add, call.application));
-          else seen.push(...take(buffer, call.take, (channel) => (channel === call.blocked ? 0 : 7)));
+          else
+            seen.push(...take(buffer, call.take, (channel) => (channel === call.blocked ? 0 : 7)));
         }
         while (buffer.size > 0) seen.push(...take(buffer, 50));
-        assert.deepEqual([...seen].sort((a, b) => a - b), Array.from({ length: added }, (_, i) => i));
+        assert.deepEqual(
+          [...seen].sort((a, b) => a - b),
+          Array.from({ length: added }, (_, i) => i),
+        );
       }),
     );
   });
 });
 
-const shares: LaneShares = { concurrency: 100, reservedHigh: 0.25, guaranteedMedium: 0.15, guaranteedLow: 0.1 };
+const shares: LaneShares = {
+  concurrency: 100,
+  reservedHigh: 0.25,
+  guaranteedMedium: 0.15,
+  guaranteedLow: 0.1,
+};
 
 describe('lane shares', () => {
   it('keeps the reserved part for high, and a part for each of the others', () => {
     assert.equal(freeSlots(0, [0, 0, 0], shares), 75);
     assert.equal(freeSlots(1, [0, 0, 0], shares), 65);
     assert.equal(freeSlots(2, [0, 0, 0], shares), 60);
-    assert.equal(freeSlots(0, [0, 50, 25], shares), 25, 'the others can never take what is reserved');
+    assert.equal(
+      freeSlots(0, [0, 50, 25], shares),
+      25,
+      'the others can never take what is reserved',
+    );
     assert.equal(freeSlots(2, [75, 15, 0], shares), 10);
   });
 
   it('never lets the sum pass the concurrency, and never starves a lane', () => {
     const lanes = [0, 1, 2] as const;
     fc.assert(
-      fc.property(fc.array(fc.tuple(fc.constantFrom(...lanes), fc.boolean()), { maxLength: 400 }), (steps) => {
-        const underWay: [number, number, number] = [0, 0, 0];
-        for (const [lane, begin] of steps) {
-          if (begin && freeSlots(lane, underWay, shares) > 0) underWay[lane]++;
-          else if (!begin && underWay[lane] > 0) underWay[lane]--;
-          assert.ok(underWay[0] + underWay[1] + underWay[2] <= shares.concurrency);
-        }
-        const kept = [25, 15, 10];
-        for (const lane of lanes) {
-          if (underWay[lane] < (kept[lane] as number)) assert.ok(freeSlots(lane, underWay, shares) > 0, `lane ${lane} starves`);
-        }
-      }),
+      fc.property(
+        fc.array(fc.tuple(fc.constantFrom(...lanes), fc.boolean()), { maxLength: 400 }),
+        (steps) => {
+          const underWay: [number, number, number] = [0, 0, 0];
+          for (const [lane, begin] of steps) {
+            if (begin && freeSlots(lane, underWay, shares) > 0) underWay[lane]++;
+            else if (!begin && underWay[lane] > 0) underWay[lane]--;
+            assert.ok(underWay[0] + underWay[1] + underWay[2] <= shares.concurrency);
+          }
+          const kept = [25, 15, 10];
+          for (const lane of lanes) {
+            if (underWay[lane] < (kept[lane] as number))
+              assert.ok(freeSlots(lane, underWay, shares) > 0, `lane ${lane} starves`);
+          }
+        },
+      ),
     );
   });
 

@@ -38,8 +38,16 @@ describe('retry', () => {
   it('goes on with the next channel, with all its attempts', () => {
     const state = { ...first, attempt: maxAttempts(policy), steps: 2 };
     const next = decide(retry, state, policy, context);
-    assert.deepEqual([next.status, next.step, next.nextAt, next.attemptsBefore], ['accepted', 1, NOW, 4]);
-    const again = decide(retry, { ...state, attempt: 5, attemptsBefore: 4, step: 1 }, policy, context);
+    assert.deepEqual(
+      [next.status, next.step, next.nextAt, next.attemptsBefore],
+      ['accepted', 1, NOW, 4],
+    );
+    const again = decide(
+      retry,
+      { ...state, attempt: 5, attemptsBefore: 4, step: 1 },
+      policy,
+      context,
+    );
     assert.equal(again.nextAt, NOW + 5_000);
   });
 
@@ -70,16 +78,33 @@ describe('retry', () => {
       { kind: 'rejected', reason: 'r', scope: 'config' },
     );
     fc.assert(
-      fc.property(outcomes, fc.nat(20), fc.nat(20), fc.nat(4), fc.integer({ min: 1, max: 5 }), fc.double({ min: 0, max: 0.999, noNaN: true }), (outcome, made, before, step, steps, random) => {
-        const state = { attempt: before + made + 1, attemptsBefore: before, step: Math.min(step, steps - 1), steps, expiresAt: null };
-        const decision = decide(outcome, state, policy, { now: NOW, random, receipts: false });
-        if (decision.status === 'accepted') {
-          assert.ok(decision.nextAt !== null && decision.nextAt >= NOW);
-          assert.ok(decision.step > state.step || decision.nextAt > NOW, 'the same channel is not tried again at once');
-        } else {
-          assert.equal(decision.nextAt, null);
-        }
-      }),
+      fc.property(
+        outcomes,
+        fc.nat(20),
+        fc.nat(20),
+        fc.nat(4),
+        fc.integer({ min: 1, max: 5 }),
+        fc.double({ min: 0, max: 0.999, noNaN: true }),
+        (outcome, made, before, step, steps, random) => {
+          const state = {
+            attempt: before + made + 1,
+            attemptsBefore: before,
+            step: Math.min(step, steps - 1),
+            steps,
+            expiresAt: null,
+          };
+          const decision = decide(outcome, state, policy, { now: NOW, random, receipts: false });
+          if (decision.status === 'accepted') {
+            assert.ok(decision.nextAt !== null && decision.nextAt >= NOW);
+            assert.ok(
+              decision.step > state.step || decision.nextAt > NOW,
+              'the same channel is not tried again at once',
+            );
+          } else {
+            assert.equal(decision.nextAt, null);
+          }
+        },
+      ),
     );
   });
 

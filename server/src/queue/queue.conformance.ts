@@ -78,7 +78,8 @@ export function runQueueConformance(name: string, open: () => Promise<QueueBench
       const consumer = new Collector();
       bench.queue.consume(consumer);
       await bench.queue.start();
-      for (let i = 1; i <= 5000; i++) (i % 2 ? bench.publisher : bench.queue).publish([entryOf(i * 2)]);
+      for (let i = 1; i <= 5000; i++)
+        (i % 2 ? bench.publisher : bench.queue).publish([entryOf(i * 2)]);
       await consumer.until(5000);
       assert.equal(new Set(consumer.taken.map(({ messageId }) => messageId)).size, 5000);
     });

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { DatabaseSync } from 'node:sqlite';
+import type { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
 import { systemClock } from '../../clock.ts';
@@ -41,7 +41,10 @@ function open(): Bench {
     },
     rows() {
       const database = openForReading(path);
-      const rows = database.prepare('SELECT a FROM t ORDER BY a').all().map((row) => row['a'] as number);
+      const rows = database
+        .prepare('SELECT a FROM t ORDER BY a')
+        .all()
+        .map((row) => row['a'] as number);
       database.close();
       return rows;
     },
@@ -99,9 +102,17 @@ describe('group writer', () => {
 
   it('undoes only the call that fails by itself', () => {
     using bench = open();
-    const answers = bench.writer.run([call('hot', 1), call('refuse', 2), call('alone', 1), call('hot', 3)]);
+    const answers = bench.writer.run([
+      call('hot', 1),
+      call('refuse', 2),
+      call('alone', 1),
+      call('hot', 3),
+    ]);
     assert.deepEqual(bench.rows(), [1, 3]);
-    assert.deepEqual(answers.map((answer) => ('error' in answer ? answer.error.code : answer.value)), [2, 'conflict', 'already_exists', 6]);
+    assert.deepEqual(
+      answers.map((answer) => ('error' in answer ? answer.error.code : answer.value)),
+      [2, 'conflict', 'already_exists', 6],
+    );
   });
 
   it('refuses the whole group when the disk is full, and goes on afterwards on the same connection', () => {
@@ -109,8 +120,14 @@ describe('group writer', () => {
     bench.writer.run([call('hot', 1)]);
     bench.failNext(sqliteError(13));
     const answers = bench.writer.run([call('hot', 2), call('hot', 3)]);
-    assert.deepEqual(answers.map((answer) => 'error' in answer && answer.error.code), ['store_full', 'store_full']);
-    assert.deepEqual([bench.rows(), bench.undone, bench.opened(), bench.writer.failure], [[1], 1, 1, undefined]);
+    assert.deepEqual(
+      answers.map((answer) => 'error' in answer && answer.error.code),
+      ['store_full', 'store_full'],
+    );
+    assert.deepEqual(
+      [bench.rows(), bench.undone, bench.opened(), bench.writer.failure],
+      [[1], 1, 1, undefined],
+    );
     assert.deepEqual(bench.writer.run([call('hot', 4)]), [{ value: 8 }]);
     assert.deepEqual(bench.rows(), [1, 4]);
   });
@@ -166,15 +183,25 @@ describe('write clients', () => {
     };
     const client = new LocalWriteClient(bench.writer);
     const values = await Promise.all(Array.from({ length: 100 }, (_, i) => client.call('hot', i)));
-    assert.deepEqual(values, Array.from({ length: 100 }, (_, i) => i * 2));
+    assert.deepEqual(
+      values,
+      Array.from({ length: 100 }, (_, i) => i * 2),
+    );
     assert.deepEqual(groups, [100]);
   });
 
   it('give each caller its own error', async () => {
     using bench = open();
     const client = new LocalWriteClient(bench.writer);
-    const results = await Promise.allSettled([client.call('hot', 1), client.call('refuse', 2), client.call('hot', 3)]);
-    assert.deepEqual(results.map(({ status }) => status), ['fulfilled', 'rejected', 'fulfilled']);
+    const results = await Promise.allSettled([
+      client.call('hot', 1),
+      client.call('refuse', 2),
+      client.call('hot', 3),
+    ]);
+    assert.deepEqual(
+      results.map(({ status }) => status),
+      ['fulfilled', 'rejected', 'fulfilled'],
+    );
     assert.ok((results[1] as PromiseRejectedResult).reason instanceof ServiceError);
   });
 
@@ -186,7 +213,11 @@ describe('write clients', () => {
       loop.connect(port2);
       return new ThreadWriteClient(port1);
     });
-    const values = await Promise.all(clients.flatMap((client, n) => Array.from({ length: 50 }, (_, i) => client.call('hot', n * 1000 + i))));
+    const values = await Promise.all(
+      clients.flatMap((client, n) =>
+        Array.from({ length: 50 }, (_, i) => client.call('hot', n * 1000 + i)),
+      ),
+    );
     assert.equal(new Set(values).size, 150);
     assert.equal(bench.rows().length, 150);
     loop.stop();
@@ -199,7 +230,10 @@ describe('write clients', () => {
     loop.connect(mine.port2);
     loop.connect(theirs.port2);
     try {
-      const [client, bystander] = [new ThreadWriteClient(mine.port1), new ThreadWriteClient(theirs.port1)];
+      const [client, bystander] = [
+        new ThreadWriteClient(mine.port1),
+        new ThreadWriteClient(theirs.port1),
+      ];
       const seen: (string | undefined)[] = [];
       const back = new Promise<void>((resolve) => {
         theirs.port1.on('message', () => {

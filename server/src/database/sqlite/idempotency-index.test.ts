@@ -7,7 +7,8 @@ import { describe, it } from 'node:test';
 import { IdempotencyIndex } from './idempotency-index.ts';
 
 const digest = (i: number): string => hash('sha256', `key ${i}`, 'base64url').slice(0, 22);
-const has = (index: IdempotencyIndex, i: number): boolean => [...index.candidates(digest(i))].includes(i);
+const has = (index: IdempotencyIndex, i: number): boolean =>
+  [...index.candidates(digest(i))].includes(i);
 
 function fill(index: IdempotencyIndex, from: number, to: number): void {
   for (let i = from; i <= to; i++) index.add(digest(i), i, i);
@@ -25,7 +26,8 @@ describe('idempotency index', () => {
     fill(index, 1, 300_000);
     for (let i = 1; i <= 300_000; i += 97) assert.ok(has(index, i), `key ${i}`);
     let candidates = 0;
-    for (let i = 1_000_000; i < 1_010_000; i++) candidates += [...index.candidates(digest(i))].length;
+    for (let i = 1_000_000; i < 1_010_000; i++)
+      candidates += [...index.candidates(digest(i))].length;
     assert.ok(candidates < 50, `${candidates} false candidates in 10,000 look-ups`);
   });
 

@@ -28,7 +28,8 @@ runNotificationStoreConformance('SQLite', async () => {
   const { connection, reader, close } = openProjectionFile(file.folder);
   const projection = new Projection({
     messages: file.reader(),
-    projection: connection});
+    projection: connection,
+  });
   const database = file.reader();
   const search = new MessageSearch({
     database: reader,

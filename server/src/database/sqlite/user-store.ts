@@ -187,6 +187,7 @@ function splitKey(key: string): [applicationId: number, id: string] {
 
 function userOf(row: UserRow): User {
   const profile = JSON.parse(row.profile) as UserProfile;
+  const createdAt = new Date(row.created_at).toISOString();
   return {
     id: row.id,
     name: profile.name,
@@ -196,7 +197,9 @@ function userOf(row: UserRow): User {
     groups: profile.groups,
     attributes: profile.attributes,
     preferences: JSON.parse(row.preferences) as Preferences,
-    createdAt: new Date(row.created_at).toISOString(),
-    updatedAt: new Date(row.updated_at).toISOString(),
+    createdAt,
+    // Most users are stored once, and the text of a time costs a tenth of the whole look-up.
+    updatedAt:
+      row.updated_at === row.created_at ? createdAt : new Date(row.updated_at).toISOString(),
   };
 }
