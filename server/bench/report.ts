@@ -36,6 +36,14 @@ function showExtra(value: number | string | undefined): string {
   return show(value, Number.isInteger(value) || value >= 1000 ? 0 : 2);
 }
 
+/** The number and what they were: statuses, or how requests got lost. */
+function showErrors({ errors, load }: Row): string {
+  if (errors === 0 || load === null) return show(errors, 0);
+  const statuses = Object.keys(load.statuses).filter((status) => !status.startsWith('2'));
+  const lost = Object.entries(load.failures).filter(([, count]) => count > 0);
+  return `${show(errors, 0)} (${[...statuses, ...lost.map(([kind]) => kind)].join(', ')})`;
+}
+
 function columnsOf(rows: Row[]): Column[] {
   const names = new Set(rows.flatMap((row) => Object.keys(row.extra)));
   const has = (pick: (row: Row) => unknown) => rows.some((row) => pick(row) !== null);
@@ -47,7 +55,7 @@ function columnsOf(rows: Row[]): Column[] {
     has((row) => row.latency) && { title: 'p99 ms', cell: (row) => show(row.latency?.p99Ms, 2) },
     has((row) => row.latency) && { title: 'p99.9 ms', cell: (row) => show(row.latency?.p999Ms, 2) },
     has((row) => row.latency) && { title: 'max ms', cell: (row) => show(row.latency?.maxMs, 1) },
-    { title: 'errors', cell: (row) => show(row.errors, 0) },
+    { title: 'errors', cell: showErrors },
     ...[...names].map((name) => ({ title: name, cell: (row: Row) => showExtra(row.extra[name]) })),
     { title: 'CPU µs', cell: (row) => show(row.serverMicroseconds, 1) },
     { title: 'cores', cell: (row) => show(row.serverCores, 2) },
