@@ -157,6 +157,7 @@ function aboutOneUser(open: () => Promise<Opened>): void {
     assert.equal(created, true);
     assert.deepEqual(user.preferences, {});
     assert.equal(user.createdAt, new Date(AT + 9).toISOString());
+    assert.deepEqual(await idsOf(store, { group: 'staff' }), []);
   });
 
   test('find sees each write of this process at once, small profiles and large ones', async () => {
