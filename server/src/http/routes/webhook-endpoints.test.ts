@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { randomBytes } from 'node:crypto';
 import { describe, test } from 'node:test';
+import type { InjectOptions, LightMyRequestResponse } from 'fastify';
 import { pino } from 'pino';
 import { ManualClock } from '../../../test/support/manual-clock.ts';
 import { adminOf } from '../../../test/support/records.ts';
@@ -59,6 +60,7 @@ async function openApp(guardOptions: Parameters<typeof createAddressGuard>[0] = 
     trustedProxies: [],
     accessLogSampling: 0,
   });
+  const inject = (options: InjectOptions): Promise<LightMyRequestResponse> => app.inject(options);
   const admin = (application?: string) => adminOf({ applications } as never, clock, application);
   const { key, caller } = await admin();
   return {
@@ -78,8 +80,7 @@ async function openApp(guardOptions: Parameters<typeof createAddressGuard>[0] = 
       body?: unknown,
       given: string | null = key,
     ): Promise<Answer> {
-      // biome-ignore lint/nursery/useAwaitThenable: of two overloads it sees the one that chains
-      const { statusCode, payload } = await app.inject({
+      const { statusCode, payload } = await inject({
         method: method as 'GET',
         url,
         headers: {

@@ -44,7 +44,7 @@ function openStore(clock = new ManualClock(Date.now())) {
     clock,
     box: new SecretBox(randomBytes(32)),
   });
-  return { store, clock, [Symbol.asyncDispose]: () => file[Symbol.asyncDispose]() };
+  return { store, clock, file, [Symbol.asyncDispose]: () => file[Symbol.asyncDispose]() };
 }
 
 function makeDelivery(address: WebhookAddress, overrides: Partial<Delivery> = {}): Delivery {
@@ -73,7 +73,7 @@ async function openProvider(
   lookup?: ResolveAll,
 ) {
   const opened = openStore();
-  const { store, clock } = opened;
+  const { store, clock, file } = opened;
   const settings = { allowedNetworks: ['127.0.0.1/32'], ...config };
   const context = {
     accountId: 'webhook',
@@ -87,6 +87,7 @@ async function openProvider(
   return {
     store,
     clock,
+    file,
     account,
     send: (address: string, overrides: Partial<Delivery> = {}) =>
       sendTo(account, address, overrides),
@@ -398,8 +399,9 @@ describe('a series of failures', () => {
   test('that cannot be noted down does not change what came of the attempt', async () => {
     await using receiver = await startHttpReceiver();
     await using opened = await openProvider();
-    const { store } = opened;
+    const { store, file } = opened;
     const { id, number } = await createIn(store, receiver.origin);
+    const connection = file.connection();
     for (const [status, kind] of [
       [503, 'retry'],
       [410, 'rejected'],
@@ -408,10 +410,13 @@ describe('a series of failures', () => {
       receiver.answer({ status, after: release.promise });
       const sending = opened.send(id);
       await receiver.until(({ holding }) => holding === 1);
-      // Gone while the request is under way: there is nothing left to note anything down for.
-      if (status === 410) await store.delete(APPLICATION, number);
+      // The store is lost while the request is under way.
+      connection.exec('ALTER TABLE webhook_endpoint RENAME TO elsewhere');
       release.resolve();
-      assert.equal((await sending).kind, kind);
+      const outcome = await sending;
+      assert.ok(outcome.kind === kind && outcome.reason === `http_${status}`);
+      connection.exec('ALTER TABLE elsewhere RENAME TO webhook_endpoint');
+      assert.equal((await store.get(APPLICATION, number))?.failingSince, null);
     }
   });
 });
