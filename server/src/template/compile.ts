@@ -89,7 +89,7 @@ function compileValue(value: unknown, path: readonly string[], compiler: Compile
   }
   if (typeof value === 'string') return compileString(value, path, compiler);
   if (typeof value !== 'object' || value === null) return { kind: 'constant', value };
-  if (path.length >= COMPILE_LIMITS.depth) {
+  if (path.length > COMPILE_LIMITS.depth) {
     return refuse(path, `is nested deeper than ${COMPILE_LIMITS.depth}`, compiler);
   }
   if (Array.isArray(value)) {

@@ -44,7 +44,7 @@ export function formatDate(
   }
   const locale = options.locale ?? 'en';
   return (format ?? DEFAULT_FORMAT).replace(
-    /%([-_0^#:]*)(\d*)(.)/g,
+    /%([-_0^#:]*)(\d*)[EO]?(.)/g,
     (directive, flags: string, width: string, code: string) => {
       if (Number(width) > FIELD_WIDTH) {
         throw new RenderLimitError(`has a date format wider than ${FIELD_WIDTH} characters`);
@@ -116,12 +116,11 @@ function word(text: Directive['text']): Directive {
   return { text, width: 0, padding: ' ' };
 }
 
-const monthName = word((date, locale) => named(date, locale, 'month'));
 const CODES: Record<string, Directive> = {
   a: word((date, locale) => named(date, locale, 'shortWeekday')),
   A: word((date, locale) => named(date, locale, 'weekday')),
   b: word((date, locale) => named(date, locale, 'shortMonth')),
-  B: monthName,
+  B: word((date, locale) => named(date, locale, 'month')),
   c: word((date, locale) => named(date, locale, 'dateTime')),
   C: number(2, (date) => Math.floor(date.year / 100)),
   d: number(2, (date) => date.day),
@@ -138,7 +137,7 @@ const CODES: Record<string, Directive> = {
   m: number(2, (date) => date.month),
   M: number(2, (date) => date.minute),
   n: word(() => '\n'),
-  N: number(0, (date, _locale, _flags, width) => fraction(date).padEnd(Number(width) || 9, '0')),
+  N: number(0, (date, _locale, _flags, width) => fraction(date, Number(width) || 9)),
   p: word((date) => (date.hour < 12 ? 'AM' : 'PM')),
   P: word((date) => (date.hour < 12 ? 'am' : 'pm')),
   q: word((date) => ordinal(date.day)),
@@ -178,8 +177,13 @@ function pad(text: string, directive: Directive, flags: string, width: string): 
     : result.padStart(length, padding);
 }
 
-function fraction(date: Temporal.ZonedDateTime): string {
-  return String(date.millisecond).padStart(3, '0');
+/** So many digits of the second's fraction. */
+function fraction(
+  { millisecond, microsecond, nanosecond }: Temporal.ZonedDateTime,
+  digits: number,
+) {
+  const all = (millisecond * 1e6 + microsecond * 1e3 + nanosecond).toString().padStart(9, '0');
+  return all.slice(0, digits).padEnd(digits, '0');
 }
 
 /** Days before the first Sunday (or Monday) of the year belong to week 0. */

@@ -63,7 +63,7 @@ function scalar(name: string, { search = false } = {}): FilterFunction {
     return callLibrary(
       entry,
       scope,
-      typeof value === 'number' ? value : toText(value, scope.work),
+      plainArgument(value, scope.work),
       args.map((argument) => plainArgument(argument, scope.work)),
     );
   };
@@ -173,29 +173,42 @@ const join: FilterFunction = ({ work }, value, [separator]) => {
   return text;
 };
 
+type SortKey = string | number | boolean | undefined;
+
 /** Ascending; what has no order (null, objects) goes to the end. */
-function sortBy(compareText: (text: string) => string): FilterFunction {
+function sortBy(keyOf: (key: SortKey) => SortKey): FilterFunction {
   return (scope, value, [name]) => {
+    const { work } = scope;
     const read = propertyReader(scope, name);
-    const rows = toArray(value).map((element) => {
-      const key = read(element);
-      return { element, key: typeof key === 'string' ? compareText(key) : key };
-    });
+    const rows = toArray(value).map((element) => ({
+      element,
+      key: keyOf(sortable(read(element))),
+    }));
     let characters = 0;
     for (const { key } of rows) characters += 8 + (typeof key === 'string' ? key.length : 0);
-    scope.work.use(characters * Math.log2(rows.length + 1));
+    work.use(characters * Math.log2(rows.length + 1));
     return rows.sort((a, b) => compareKeys(a.key, b.key)).map(({ element }) => element);
   };
 }
 
-function compareKeys(a: unknown, b: unknown): number {
-  const [x, y] = [sortable(a), sortable(b)];
-  if (x === undefined || y === undefined) return Number(x === undefined) - Number(y === undefined);
-  return x < y ? -1 : x > y ? 1 : 0;
+function sortable(key: unknown): SortKey {
+  return key === null || typeof key === 'object' ? undefined : (key as SortKey);
 }
 
-function sortable(key: unknown): string | number | boolean | undefined {
-  return key === null || typeof key === 'object' ? undefined : (key as string | number | boolean);
+function compareKeys(a: SortKey, b: SortKey): number {
+  if (a === undefined || b === undefined) return Number(a === undefined) - Number(b === undefined);
+  return a < b ? -1 : a > b ? 1 : 0;
+}
+
+const ignoreCase = (key: SortKey) => (key === undefined ? key : String(key).toLowerCase());
+
+/** Of a text too: its first or last character. */
+function elementAt(position: 0 | -1): FilterFunction {
+  return (_scope, value) => {
+    if (typeof value === 'string') return value.at(position) ?? '';
+    if (!Array.isArray(value)) return '';
+    return ownValue(value, position === 0 ? 0 : value.length - 1);
+  };
 }
 
 const groupBy: FilterFunction = (scope, value, [name]) => {
@@ -253,11 +266,11 @@ const TABLE: Record<string, FilterFunction> = {
   size,
   join,
   array_to_sentence_string: sentence,
-  first: (_scope, value) => (Array.isArray(value) ? ownValue(value, 0) : ''),
-  last: (_scope, value) => (Array.isArray(value) ? ownValue(value, value.length - 1) : ''),
+  first: elementAt(0),
+  last: elementAt(-1),
   reverse: ofArray((array) => array.toReversed()),
-  sort: sortBy((text) => text),
-  sort_natural: sortBy((text) => text.toLowerCase()),
+  sort: sortBy((key) => key),
+  sort_natural: sortBy(ignoreCase),
   map: ofArray((array, [name], scope) => array.map(propertyReader(scope, name))),
   sum,
   compact: ofArray((array) => array.filter((element) => element !== undefined && element !== null)),

@@ -23,6 +23,7 @@ import {
 } from 'liquidjs';
 import { workOf } from './liquid-context.ts';
 import { operators } from './liquid-operators.ts';
+import { withoutDrop } from './value.ts';
 import { RenderLimitError } from './work.ts';
 
 /** Tags within tags, and variables within the brackets of variables. */
@@ -33,7 +34,7 @@ export class BoundedCase extends CaseTag {
   override *render(context: Context, emitter: Emitter): Generator<unknown, void, unknown> {
     const { renderer } = this.liquid;
     const equals = operators['=='] as (...args: unknown[]) => unknown;
-    const target = yield this.value.value(context, false);
+    const target = withoutDrop(yield this.value.value(context, false));
     let found = false;
     for (const { values, templates } of this.branches) {
       for (const token of values) {
@@ -90,14 +91,14 @@ function toNumber(value: unknown): number {
  * Goes through a parsed template, replaces what liquidjs would do for free, and refuses what
  * cannot be bounded. Throws an Error whose message is meant for the author.
  */
-export function secure(templates: readonly Template[], liquid: Liquid, depth = 1): void {
+export function secure(templates: readonly Template[], liquid: Liquid, depth = 0): void {
   if (depth > MAX_DEPTH) throw new Error(`tags are nested deeper than ${MAX_DEPTH}`);
   for (const template of templates) {
     if (template instanceof ForTag) secureFor(template);
     else if (template instanceof CycleTag) secureCycle(template, liquid);
     const { arguments: list, children }: Template = template;
     for (const argument of list?.call(template) ?? []) {
-      secureToken(argument, 1);
+      secureToken(argument, 0);
     }
     if (children !== undefined) {
       secure(toValueSync(children.call(template, false, true)) as Template[], liquid, depth + 1);

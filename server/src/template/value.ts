@@ -56,7 +56,7 @@ export function readPath(data: unknown, path: readonly (string | number)[], work
 
 /**
  * The value with nothing in it but strings, numbers, booleans, null, arrays, and objects
- * without a prototype. What JSON has no form for becomes undefined; a bigint, its digits.
+ * without a prototype. What JSON has no form for becomes undefined.
  */
 export function plainCopy(value: unknown, work: Work, depth = 0): unknown {
   if (typeof value !== 'object' || value === null) return plainScalar(value);
@@ -79,8 +79,8 @@ export function plainCopy(value: unknown, work: Work, depth = 0): unknown {
 }
 
 function plainScalar(value: unknown): unknown {
-  if (typeof value === 'bigint') return String(value);
-  return typeof value === 'function' || typeof value === 'symbol' ? undefined : value;
+  const hasForm = typeof value === 'string' || typeof value === 'number' || value === null;
+  return hasForm || typeof value === 'boolean' ? value : undefined;
 }
 
 /** A value of a template without the objects by which liquidjs represents `empty`, `nil` or `forloop`. */
@@ -98,7 +98,7 @@ export function toText(value: unknown, work: Work): string {
   if (typeof value === 'object') {
     return value instanceof Drop ? toText(toValue(value), work) : toJson(value, work);
   }
-  return typeof value === 'function' || typeof value === 'symbol' ? '' : String(value);
+  return String(value);
 }
 
 /** JSON of a value from `plainCopy`. Filters can nest an array in itself over and over, so each visit is paid for. */

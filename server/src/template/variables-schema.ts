@@ -36,7 +36,8 @@ export type DataCheck = (data: unknown) => FieldError[];
 export function compileVariablesSchema(schema: unknown): DataCheck {
   const { size, faults } = readSchema(schema, FORMATS);
   if (faults.length > 0) throw invalid('invalid_template', faults.slice(0, MAX_ERRORS));
-  const first = compile(schema as object, firstErrorAjv());
+  const rules = ownCopy(schema);
+  const first = compile(rules, firstErrorAjv());
   let all: ValidateFunction | undefined;
   return (data) => {
     try {
@@ -44,12 +45,18 @@ export function compileVariablesSchema(schema: unknown): DataCheck {
       if (checks > MAX_CHECKS) throw new CheckError('is too large to be checked');
       const errors = run(first, data);
       if (errors.length === 0 || checks > MAX_CHECKS_FOR_ALL) return errors;
-      all ??= compile(schema as object, allErrorsAjv());
+      all ??= compile(rules, allErrorsAjv());
       return run(all, data);
     } catch (error) {
       return [{ path: 'data', message: error instanceof CheckError ? error.message : UNCHECKED }];
     }
   };
+}
+
+/** Ajv remembers schemas by their object, and has no object for `true` and `false`. */
+function ownCopy(schema: unknown): object {
+  if (typeof schema === 'boolean') return schema ? {} : { not: {} };
+  return JSON.parse(JSON.stringify(schema));
 }
 
 /** What Ajv throws for, such as an object with a member named `valueOf` where one is compared. */
