@@ -46,7 +46,8 @@ runAdapterConformance(adapter, {
     ),
     ...[
       'http://example.com/u',
-      'https://ada:pw@example.com/',
+      'https://ada@example.com/',
+      'https://:pw@example.com/',
       'https://example.com/\r\nBcc: e@x.io',
       'https://example.com/> <https://evil.example/',
       'javascript:alert(1)',

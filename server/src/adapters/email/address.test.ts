@@ -210,6 +210,8 @@ describe('email address', () => {
       'a@ﬁsh.com', // ligature
       'a@𝐱.com', // mathematical bold
       'a@x\u2024io',
+      'a@x∕y.io', // division slash
+      'a@😀.com',
       'a＜b@x.io',
       'b@y.io，c@z.io', // fullwidth comma
     ],

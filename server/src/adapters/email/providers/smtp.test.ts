@@ -241,7 +241,9 @@ describe('smtp: time limits and broken connections', TIMEOUT, () => {
   test('a server that never greets is given up', async () => {
     await using server = await SmtpTestServer.start();
     server.script = { greeting: 'hang' };
-    await using account = open(makeConfig(server, { greetingTimeoutMs: 50 }));
+    await using account = open(
+      makeConfig(server, { greetingTimeoutMs: 50, connectTimeoutMs: 600_000 }),
+    );
     const outcome = await send(account);
     assert.equal(outcome.kind, 'retry');
     assert.equal((outcome as { reason?: string }).reason, 'timeout');
@@ -258,7 +260,7 @@ describe('smtp: time limits and broken connections', TIMEOUT, () => {
     ] as const) {
       await using server = await SmtpTestServer.start();
       server.script = script;
-      await using account = open(makeConfig(server, { replyTimeoutMs: 300, maxConnections: 1 }));
+      await using account = open(makeConfig(server, { replyTimeoutMs: 1500, maxConnections: 1 }));
       const outcome = await send(account);
       assert.equal(outcome.kind, 'retry');
       assert.equal((outcome as { reason?: string }).reason, 'timeout');

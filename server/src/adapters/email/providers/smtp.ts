@@ -60,7 +60,6 @@ class SmtpAccount implements ProviderAccount {
     this.#library ??= loadLibrary();
     const library = await this.#library;
     if (this.#closed) return { kind: 'retry', reason: 'closed' };
-    if (signal.aborted) return { kind: 'retry', reason: abortReason(signal) };
     const composed = composeMessage(delivery, this.#settings, library.detectMimeType);
     if (!composed.ok) return composed.outcome;
 
