@@ -3,7 +3,7 @@
  * routes; it knows no store and no queue.
  */
 import type { IncomingMessage } from 'node:http';
-import { Ajv } from 'ajv';
+import { Ajv, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 import Fastify, { type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -50,6 +50,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     forceCloseConnections: 'idle',
     return503OnClosing: false,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS },
+    exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 200, caseSensitive: true },
     clientErrorHandler,
   });
@@ -69,8 +70,9 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   addAccessLog(app, options);
   if (options.measured) measure(app, options.measured);
   await addOpenApi(app);
-  await app.register(async (scope) => {
+  await app.register((scope, _options, done) => {
     for (const add of options.routes) add(scope);
+    done();
   });
   return app;
 }
@@ -87,13 +89,38 @@ function setValidation(app: FastifyInstance): void {
   const body = new Ajv({ ...settings, coerceTypes: false });
   const text = new Ajv({ ...settings, coerceTypes: true });
   for (const ajv of [body, text]) (addFormats as unknown as (ajv: Ajv) => void)(ajv);
+  let shared = false;
   app.setValidatorCompiler(({ schema, httpPart }) => {
     const ajv = httpPart === 'body' ? body : text;
-    for (const [id, shared] of Object.entries(app.getSchemas())) {
-      if (!ajv.getSchema(id)) ajv.addSchema(shared as object, id);
-    }
-    return ajv.compile(schema as object);
+    return onFirstUse(() => {
+      if (!shared) {
+        shared = true;
+        for (const each of [body, text]) addShared(each, app.getSchemas());
+      }
+      return ajv.compile(schema as object);
+    });
   });
+  // Response schemas document; the views that build answers are typed by them. Compiling a
+  // serialiser for each of them would take longer than the rest of the start.
+  app.setSerializerCompiler(() => JSON.stringify);
+}
+
+function addShared(ajv: Ajv, schemas: Record<string, unknown>): void {
+  for (const [id, schema] of Object.entries(schemas)) {
+    if (!ajv.getSchema(id)) ajv.addSchema(schema as object, id);
+  }
+}
+
+/** Compiles a check when it is first needed: most routes are not, before the service is ready. */
+function onFirstUse(compile: () => ValidateFunction): ValidateFunction {
+  let compiled: ValidateFunction | undefined;
+  const check = ((data: unknown) => {
+    compiled ??= compile();
+    const valid = compiled(data) as boolean;
+    check.errors = compiled.errors;
+    return valid;
+  }) as ValidateFunction;
+  return check;
 }
 
 function readJson(app: FastifyInstance): void {
