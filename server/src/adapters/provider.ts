@@ -27,8 +27,13 @@ export type Outcome =
   | {
       kind: 'retry';
       reason: string;
-      /** When the vendor says so (`Retry-After`): nothing goes to the same destination earlier. */
+      /** When the vendor says so (`Retry-After`). */
       retryAfterMs?: number;
+      /**
+       * What has to wait: the whole destination (the default; it also counts towards its circuit
+       * breaker), or only this message, because the answer was about its recipient (greylisting).
+       */
+      holds?: 'destination' | 'message';
       /** The request left but no answer was seen: it may have been delivered. */
       ambiguous?: boolean;
       response?: string;

@@ -78,7 +78,9 @@ export class Account {
     const destination = this.#destination(delivery);
     const known = this.#breakers.get(destination);
     if (outcome.kind === 'sent') return void known?.succeeded();
-    if (outcome.kind === 'rejected' && outcome.scope !== 'config') return void known?.undecided();
+    const ofMessage =
+      outcome.kind === 'retry' ? outcome.holds === 'message' : outcome.scope !== 'config';
+    if (ofMessage) return void known?.undecided();
     const breaker = known ?? this.#remember(destination);
     breaker.failed(outcome.kind === 'retry' ? outcome.retryAfterMs : undefined);
   }

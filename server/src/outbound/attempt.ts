@@ -41,7 +41,7 @@ export function createAttempts(clock: Clock): Attempts {
           response: 'the provider did not stop in time',
         });
       } else if (now >= attempt.abortAt && !attempt.controller.signal.aborted) {
-        attempt.controller.abort();
+        attempt.controller.abort(new DOMException('the attempt took too long', 'TimeoutError'));
       }
     }
   }

@@ -18,6 +18,11 @@ export const THROTTLE_WAIT_MS = 5 * 60 * 1000;
 
 const retry = (reason: string, retryAfterMs?: number): Verdict =>
   retryAfterMs === undefined ? { kind: 'retry', reason } : { kind: 'retry', reason, retryAfterMs };
+/** About this recipient, not about the server: others need not wait. */
+const later = (reason: string, retryAfterMs?: number): Verdict => ({
+  ...retry(reason, retryAfterMs),
+  ...{ holds: 'message' as const },
+});
 const recipient = (reason: string): Verdict => ({ kind: 'rejected', reason, scope: 'recipient' });
 const content = (reason: string): Verdict => ({ kind: 'rejected', reason, scope: 'content' });
 const config = (reason: string): Verdict => ({ kind: 'rejected', reason, scope: 'config' });
@@ -31,7 +36,7 @@ const BY_STATUS: ReadonlyMap<string, Verdict> = new Map([
   ['5.1.8', config('sender_refused')],
   ['5.2.1', recipient('mailbox_disabled')],
   // Permanent by its number, but mailboxes are emptied: worth the later attempts.
-  ['5.2.2', retry('mailbox_full')],
+  ['5.2.2', later('mailbox_full')],
   ['5.2.3', content('message_too_large')],
   ['5.3.4', content('message_too_large')],
   ['5.5.3', config('protocol_refused')],
@@ -104,13 +109,13 @@ function judgeTemporary(
   reply: string,
 ): Verdict {
   if (stage === 'auth') return retry('authentication_unavailable');
-  if (status === '4.2.2') return retry('mailbox_full');
-  if (GREYLIST_TEXT.test(reply)) return retry('greylisted', THROTTLE_WAIT_MS);
+  if (status === '4.2.2') return later('mailbox_full');
+  if (GREYLIST_TEXT.test(reply)) return later('greylisted', THROTTLE_WAIT_MS);
   if (status?.startsWith('4.7.') || THROTTLE_TEXT.test(reply)) {
     return retry('throttled', THROTTLE_WAIT_MS);
   }
   if (code === 421 || stage === 'connect') return retry('server_busy');
-  return retry('temporary_failure');
+  return stage === 'recipient' ? later('temporary_failure') : retry('temporary_failure');
 }
 
 /** MAIL FROM names the sender and, as SIZE, the length. */
@@ -127,7 +132,7 @@ function judgeRecipient(code: number): Verdict {
     case 551:
       return recipient('mailbox_moved');
     case 552:
-      return retry('mailbox_full');
+      return later('mailbox_full');
     case 501:
     case 553:
       return recipient('invalid_address');
@@ -141,7 +146,7 @@ function judgeRecipient(code: number): Verdict {
 function judgeMessage(code: number, reply: string): Verdict {
   if (code !== 552) return content('message_refused');
   return /quota|mailbox|storage/i.test(reply)
-    ? retry('mailbox_full')
+    ? later('mailbox_full')
     : content('message_too_large');
 }
 

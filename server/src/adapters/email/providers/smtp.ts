@@ -37,10 +37,6 @@ export default defineProvider({
     ratePerSecond: null,
     timeoutMs: ATTEMPT_TIMEOUT_MS,
   },
-  // A wait that a reply asks for (greylisting, rate limits) concerns the domain that is mailed: it
-  // must not hold back the email of everybody else. The price: when the server itself is down, each
-  // domain finds out by itself.
-  destination: (delivery: Delivery<EmailAddress>) => delivery.address.domain,
   create: ({ config }) => new SmtpAccount(readSmtpConfig(config)),
 });
 
