@@ -40,6 +40,7 @@ const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   let requests = 0;
   const instance = Math.random().toString(36).slice(2, 8);
+  const handleError = errorHandler(options.log);
   const app = Fastify({
     logger: false,
     bodyLimit: options.bodyLimitBytes,
@@ -51,12 +52,14 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     return503OnClosing: false,
     http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS },
     exposeHeadRoutes: false,
-    routerOptions: { maxParamLength: 200, caseSensitive: true },
+    routerOptions: { maxParamLength: 1600, caseSensitive: true },
     clientErrorHandler,
+    // What the framework refuses before any route or hook: a path that is no UTF-8, or too long.
+    frameworkErrors: (error, request, reply) => handleError(error, request, reply),
   });
   setValidation(app);
   readJson(app);
-  app.setErrorHandler(errorHandler(options.log));
+  app.setErrorHandler(handleError);
   app.setNotFoundHandler((request, reply) => {
     sendProblem(
       reply,

@@ -114,7 +114,7 @@ describe('sending', () => {
       data: { n: 7 },
     });
     const attempt = (await timeline(id)).find(({ type }) => type === 'attempt');
-    assert.deepEqual((attempt?.detail?.['captured'] as { content: object }).content, {
+    assert.deepEqual((attempt?.detail as { captured: { content: object } }).captured.content, {
       subject: 'Order 7',
       text: 'Thanks',
     });
@@ -421,7 +421,7 @@ describe('listing', () => {
       ['from=yesterday', 'query.from'],
       ['status=gone', 'query.status'],
       ['cursor=!', 'query.cursor'],
-    ]) {
+    ] as const) {
       const answer = await tidings.call(`/v1/notifications?${filter}`);
       assert.equal(answer.status, 400, filter);
       assert.deepEqual(

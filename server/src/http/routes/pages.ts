@@ -8,6 +8,7 @@ const CONSOLE = new URL('../console/', import.meta.url);
 const FILES: Record<string, { file: string; type: string }> = {
   '/console': { file: 'console.html', type: 'text/html; charset=utf-8' },
   '/console/console.js': { file: 'console.js', type: 'text/javascript; charset=utf-8' },
+  '/console/text.js': { file: 'text.js', type: 'text/javascript; charset=utf-8' },
   '/console/console.css': { file: 'console.css', type: 'text/css; charset=utf-8' },
 };
 
