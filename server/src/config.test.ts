@@ -3,7 +3,14 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import { ConfigError, loadConfig, type SchemaNode, Settings, settingKeys, variableOf } from './config.ts';
+import {
+  ConfigError,
+  loadConfig,
+  type SchemaNode,
+  Settings,
+  settingKeys,
+  variableOf,
+} from './config.ts';
 
 function file(content: string): { path: string } & Disposable {
   const folder = mkdtempSync(join(tmpdir(), 'tidings-config-'));
@@ -13,7 +20,10 @@ function file(content: string): { path: string } & Disposable {
 }
 
 const refuses = (environment: Record<string, string>, pattern: RegExp): void => {
-  assert.throws(() => loadConfig({ environment }), (error: unknown) => error instanceof ConfigError && pattern.test(error.message));
+  assert.throws(
+    () => loadConfig({ environment }),
+    (error: unknown) => error instanceof ConfigError && pattern.test(error.message),
+  );
 };
 
 describe('configuration', () => {
@@ -44,13 +54,19 @@ describe('configuration', () => {
     assert.equal(config.port, 80);
     assert.deepEqual(config.delivery.retryDelaysMs, [1000, 2000]);
     assert.equal(config.idempotency.required, true);
-    assert.deepEqual(config.accounts, [{ channel: 'email', provider: 'smtp', config: { host: 'mail' } }]);
+    assert.deepEqual(config.accounts, [
+      { channel: 'email', provider: 'smtp', config: { host: 'mail' } },
+    ]);
     assert.deepEqual(config.http.trustedProxies, ['10.0.0.1']);
   });
 
   it('lets flags win over the environment, that over the file, that over the defaults', () => {
     using settings = file('{"port": 1001, "host": "file", "log": {"level": "debug"}}');
-    const sources = { environment: { TIDINGS_HOST: 'environment' }, file: settings.path, flags: { 'log.level': 'error' } };
+    const sources = {
+      environment: { TIDINGS_HOST: 'environment' },
+      file: settings.path,
+      flags: { 'log.level': 'error' },
+    };
     const config = loadConfig(sources);
     assert.deepEqual([config.port, config.host, config.log.level], [1001, 'environment', 'error']);
   });
@@ -59,23 +75,40 @@ describe('configuration', () => {
     refuses({ TIDINGS_PORT: 'eighty' }, /TIDINGS_PORT must be a number/);
     refuses({ TIDINGS_PORT: '70000' }, /port .*TIDINGS_PORT/);
     refuses({ TIDINGS_LOG_LEVEL: 'loud' }, /log\.level/);
-    refuses({ TIDINGS_IDEMPOTENCY_REQUIRED: 'perhaps' }, /TIDINGS_IDEMPOTENCY_REQUIRED must be true or false/);
+    refuses(
+      { TIDINGS_IDEMPOTENCY_REQUIRED: 'perhaps' },
+      /TIDINGS_IDEMPOTENCY_REQUIRED must be true or false/,
+    );
     refuses({ TIDINGS_ACCOUNTS: '[{' }, /TIDINGS_ACCOUNTS is not JSON/);
     refuses({ TIDINGS_BOOTSTRAP_KEY: 'short' }, /TIDINGS_BOOTSTRAP_KEY/);
     refuses({ TIDINGS_PUBLIC_URL: 'example.com' }, /TIDINGS_PUBLIC_URL/);
-    refuses({ TIDINGS_DELIVERY_RESERVED_HIGH: '0.9', TIDINGS_DELIVERY_GUARANTEED_LOW: '0.5' }, /add up to more than 1/);
+    refuses(
+      { TIDINGS_DELIVERY_RESERVED_HIGH: '0.9', TIDINGS_DELIVERY_GUARANTEED_LOW: '0.5' },
+      /add up to more than 1/,
+    );
     using unknown = file('{"delivery": {"concurency": 3}}');
-    assert.throws(() => loadConfig({ environment: {}, file: unknown.path }), /delivery\.concurency is not a setting/);
+    assert.throws(
+      () => loadConfig({ environment: {}, file: unknown.path }),
+      /delivery\.concurency is not a setting/,
+    );
     using broken = file('{');
     assert.throws(() => loadConfig({ environment: {}, file: broken.path }), /is not JSON/);
     using list = file('[]');
     assert.throws(() => loadConfig({ environment: {}, file: list.path }), /one JSON object/);
-    assert.throws(() => loadConfig({ environment: {}, file: '/nowhere/tidings.json' }), /cannot be read/);
-    assert.throws(() => loadConfig({ environment: {}, flags: { nonsense: '1' } }), /--nonsense is not a setting/);
+    assert.throws(
+      () => loadConfig({ environment: {}, file: '/nowhere/tidings.json' }),
+      /cannot be read/,
+    );
+    assert.throws(
+      () => loadConfig({ environment: {}, flags: { nonsense: '1' } }),
+      /--nonsense is not a setting/,
+    );
   });
 
   it('leaves what it does not know to the providers', () => {
-    const config = loadConfig({ environment: { TIDINGS_EMAIL_SMTP_HOST: 'mail', TIDINGS_URL: 'x', TIDINGS_API_KEY: 'y' } });
+    const config = loadConfig({
+      environment: { TIDINGS_EMAIL_SMTP_HOST: 'mail', TIDINGS_URL: 'x', TIDINGS_API_KEY: 'y' },
+    });
     assert.deepEqual(config.providerEnvironment, { TIDINGS_EMAIL_SMTP_HOST: 'mail' });
   });
 

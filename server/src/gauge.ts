@@ -5,5 +5,11 @@
 import type { MetricObject } from 'prom-client';
 
 export function gauge(name: string, help: string, value: number): MetricObject {
-  return { name, help, type: 'gauge', values: [{ value, labels: {} }], aggregator: 'sum' } as unknown as MetricObject;
+  return {
+    name,
+    help,
+    type: 'gauge',
+    values: [{ value, labels: {} }],
+    aggregator: 'sum',
+  } as unknown as MetricObject;
 }

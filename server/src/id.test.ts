@@ -36,13 +36,27 @@ describe('ids', () => {
     fc.assert(
       fc.property(id, id, (a, b) => {
         assert.equal(parseId('msg', formatId('msg', a)), a);
-        assert.equal(Math.sign(a - b), formatId('msg', a) < formatId('msg', b) ? -1 : a === b ? 0 : 1);
+        assert.equal(
+          Math.sign(a - b),
+          formatId('msg', a) < formatId('msg', b) ? -1 : a === b ? 0 : 1,
+        );
       }),
     );
   });
 
   it('are read from nothing else', () => {
-    for (const text of ['', 'msg_', 'ntf_00000000000', 'msg_0000000000', 'msg_000000000000', 'msg_0000000000I', 'msg_0000000000u', 'MSG_00000000000', ' msg_0000000000', 'msg_zzzzzzzzzzz']) {
+    for (const text of [
+      '',
+      'msg_',
+      'ntf_00000000000',
+      'msg_0000000000',
+      'msg_000000000000',
+      'msg_0000000000I',
+      'msg_0000000000u',
+      'MSG_00000000000',
+      ' msg_0000000000',
+      'msg_zzzzzzzzzzz',
+    ]) {
       assert.equal(parseId('msg', text), undefined, text);
     }
   });

@@ -11,10 +11,19 @@ import { MemoryQueue } from './queue/memory.ts';
 runLifecycleConformance('attempts', () => createAttempts(systemClock));
 runLifecycleConformance('queue', () => new MemoryQueue());
 runLifecycleConformance('tracker', () =>
-  createTracker({ clock: systemClock, events: { append: async () => {}, timeline: async () => [] } }),
+  createTracker({
+    clock: systemClock,
+    events: { append: async () => {}, timeline: async () => [] },
+  }),
 );
 runLifecycleConformance('overload', () =>
-  createOverload({ clock: systemClock, maxDelayMs: 1, maxWaiting: 1, waiting: () => 0, failure: () => undefined }),
+  createOverload({
+    clock: systemClock,
+    maxDelayMs: 1,
+    maxWaiting: 1,
+    waiting: () => 0,
+    failure: () => undefined,
+  }),
 );
 runLifecycleConformance('group', () => new ServiceGroup('group', [createAttempts(systemClock)]));
 

@@ -132,7 +132,8 @@ export function engineMetrics(read: EngineReading) {
     labelNames: ['lane'],
     registers,
     collect() {
-      for (const [i, n] of read.underWay().entries()) this.set({ lane: LANE_NAMES[i] as string }, n);
+      for (const [i, n] of read.underWay().entries())
+        this.set({ lane: LANE_NAMES[i] as string }, n);
     },
   });
   new Gauge({

@@ -18,13 +18,19 @@ export interface TestFile extends AsyncDisposable {
   connection(): DatabaseSync;
 }
 
-export function openTestFile(file: DatabaseFile, prepare: (database: DatabaseSync) => OperationSet): TestFile {
+export function openTestFile(
+  file: DatabaseFile,
+  prepare: (database: DatabaseSync) => OperationSet,
+): TestFile {
   const folder = mkdtempSync(join(tmpdir(), 'tidings-store-'));
   const path = join(folder, `${file}.db`);
   const first = openForWriting(path, { durability: 'full' });
   migrate(first, readMigrations(file));
   first.close();
-  const group = new GroupWriter({ open: () => openForWriting(path, { durability: 'full' }), prepare });
+  const group = new GroupWriter({
+    open: () => openForWriting(path, { durability: 'full' }),
+    prepare,
+  });
   const opened: DatabaseSync[] = [];
   const remember = (database: DatabaseSync): DatabaseSync => {
     opened.push(database);
