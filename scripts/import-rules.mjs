@@ -7,7 +7,7 @@
 const src = 'server/src';
 const contracts = 'contracts/src/**';
 /** The only files that name both ports and engines. */
-const assembly = [`${src}/assemble.ts`, `${src}/assemble/**`];
+const assembly = [`${src}/assemble/**`];
 
 /** Files at the root of the server that every room may use; they import no room. */
 const base = [contracts, `${src}/{errors,clock,id,failpoint,lifecycle,secret-box}.ts`];
@@ -35,6 +35,7 @@ const publicFiles = {
   analytics: ['tracker.ts'],
   queue: ['queue.ts'],
   cache: ['cache.ts', 'hints.ts'],
+  inbox: ['service.ts', 'live.ts', 'token.ts', 'web-socket.ts', 'event-stream.ts'],
   adapters: ['adapter.ts', 'provider.ts', 'catalog.ts', 'account.ts', 'capture.ts'],
 };
 
@@ -127,6 +128,8 @@ export const rules = [
     ['template', 'user', 'analytics', 'adapters', 'queue', 'cache'],
     notificationPort,
   ),
+  // The live side of in-app inboxes; what is stored of them is the channel's port.
+  domain('inbox', ['cache'], [`${src}/adapters/in-app/inbox-store.ts`]),
   domain('receipt', ['analytics', 'adapters', 'cache'], notificationPort),
 
   // Engines.
@@ -187,6 +190,7 @@ export const rules = [
         'notification',
         'receipt',
         'analytics',
+        'inbox',
       ),
     ],
     instead:
@@ -194,17 +198,12 @@ export const rules = [
   },
   {
     from: `${src}/cli/**`,
-    may: [...base, `${src}/config.ts`, `${src}/cli/**`],
+    may: [...base, ...ports, ...assembly, `${src}/{config,data-folder}.ts`, `${src}/cli/**`],
     instead:
       'The command line speaks to a running service over HTTP; main.ts passes in what starts one.',
   },
 
   // The frame.
-  {
-    from: `${src}/thread/**`,
-    may: [...base, ...ports, `${src}/{config,metrics}.ts`, ...assembly, `${src}/thread/**`],
-    instead: 'A thread is assembled by assemble.ts; between threads only ports are spoken.',
-  },
   {
     from: `${src}/{errors,clock,id,failpoint,lifecycle,secret-box}.ts`,
     may: base,
@@ -227,10 +226,21 @@ export const rules = [
     instead: 'assemble.ts joins ports and engines; it neither starts itself nor names a provider.',
   },
   {
-    from: `${src}/main.ts`,
-    may: [...base, ...assembly, `${src}/config.ts`, `${src}/cli/**`, `${src}/thread/**`],
+    from: `${src}/{main,serve}.ts`,
+    may: [
+      ...base,
+      ...assembly,
+      `${src}/{config,serve,data-folder}.ts`,
+      `${src}/application/service.ts`,
+      `${src}/cli/**`,
+    ],
     instead:
-      'main.ts is config, assemble, start, signals; everything else is joined in assemble.ts.',
+      'main.ts and serve.ts are config, assemble, start, signals; everything else is joined in assemble/.',
+  },
+  {
+    from: `${src}/{data-folder,gauge}.ts`,
+    may: [...base, `${src}/config.ts`],
+    instead: 'The data folder is known before any room.',
   },
 
   // Before anything is installed there is only Node.
@@ -257,7 +267,8 @@ export const rules = [
 export const packageHomes = [
   {
     packages: ['node:sqlite'],
-    may: [`${src}/database/sqlite/**`],
+    // An open SQLite transaction is also the lock of the data folder: it ends with its process.
+    may: [`${src}/database/sqlite/**`, `${src}/data-folder.ts`],
     instead: 'Rows are behind the store ports.',
   },
   {

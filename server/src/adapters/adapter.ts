@@ -55,3 +55,14 @@ export function defineAdapter<Address>(
 ): AdapterDefinition<Address> {
   return definition;
 }
+
+/** Neutral content in the shape of one channel; undefined when it has nothing that channel can show. */
+export function channelContentOf(
+  content: Content,
+  adapter: AdapterDefinition,
+): ChannelContent | undefined {
+  return (
+    (content.channels?.[adapter.channel] as ChannelContent | undefined) ??
+    adapter.fromContent(content)
+  );
+}

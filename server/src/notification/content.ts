@@ -1,23 +1,12 @@
 /** Which content a channel of a request gets, and whether each channel that is named has one and an address. */
-import type { ChannelContent, Content } from '@tidings/contracts/content';
+import type { Content } from '@tidings/contracts/content';
 import type { CreateNotification } from '@tidings/contracts/notification';
-import type { AdapterDefinition } from '../adapters/adapter.ts';
+import { type AdapterDefinition, channelContentOf } from '../adapters/adapter.ts';
 import { type FieldError, invalid, ServiceError } from '../errors.ts';
 import type { TemplateService } from '../template/service.ts';
 import type { PublishedTemplate } from '../template/template-store.ts';
 import { AUTO } from './notification.ts';
 import { type Adapters, checkContentChannels } from './validation.ts';
-
-/** Inline content in the shape of one channel; undefined when it has nothing that channel can show. */
-export function channelContentOf(
-  content: Content,
-  adapter: AdapterDefinition,
-): ChannelContent | undefined {
-  return (
-    (content.channels?.[adapter.channel] as ChannelContent | undefined) ??
-    adapter.fromContent(content)
-  );
-}
 
 export interface ContentCheck {
   request: CreateNotification;

@@ -7,14 +7,13 @@
 import type { MessageStatus } from '@tidings/contracts/common';
 import type { ChannelContent } from '@tidings/contracts/content';
 import type { User } from '@tidings/contracts/user';
-import type { AdapterDefinition } from '../adapters/adapter.ts';
+import { type AdapterDefinition, channelContentOf } from '../adapters/adapter.ts';
 import { CAPTURE } from '../adapters/capture.ts';
 import type { Delivery, Outcome } from '../adapters/provider.ts';
 import type { MessageEvent } from '../analytics/event-store.ts';
 import type { Clock } from '../clock.ts';
 import { asServiceError } from '../errors.ts';
 import { formatId } from '../id.ts';
-import { channelContentOf } from '../notification/content.ts';
 import { AUTO, type NotificationBody } from '../notification/notification.ts';
 import type { Completion, QueueEntry } from '../notification/notification-store.ts';
 import type { TemplateService } from '../template/service.ts';
