@@ -36,10 +36,10 @@ const fine = {
   'adapters/email/providers/smtp.ts':
     "import Type from 'typebox';\nimport { defineProvider } from '../../provider.ts';\nimport { build } from '../message.ts';\nconst mailer = await import('nodemailer');",
   'http/routes/notifications.ts': "import { accept } from '../../notification/service.ts';",
-  'assemble.ts':
-    "import { openStore } from './database/sqlite/notification-store.ts';\nimport { accept } from './notification/service.ts';",
-  'main.ts': "import { assemble } from './assemble.ts';",
-  'server/test/e2e/start.test.ts': "import { assemble } from '../../src/assemble.ts';",
+  'assemble/api.ts':
+    "import { openStore } from '../database/sqlite/notification-store.ts';\nimport { accept } from '../notification/service.ts';",
+  'main.ts': "import { assemble } from './assemble/api.ts';",
+  'server/test/e2e/start.test.ts': "import { assemble } from '../../src/assemble/api.ts';",
   'contracts/src/notification.ts': "import Type from 'typebox';\nimport { X } from './common.ts';",
   'scripts/launch.mjs': "import { join } from 'node:path';",
 };
@@ -67,8 +67,8 @@ describe('a planted violation is found', () => {
     ['a provider uses another channel', 'adapters/sms/providers/x.ts', '../../email/message.ts'],
     ['a channel names its provider', 'adapters/email/adapter.ts', './providers/smtp.ts'],
     ['a port uses a service', 'notification/notification-store.ts', './service.ts'],
-    ['a room assembles', 'outbound/processor.ts', '../assemble.ts'],
-    ['the command line assembles', 'cli/start.ts', '../assemble.ts'],
+    ['a room assembles', 'outbound/processor.ts', '../assemble/api.ts'],
+    ['the command line opens a store', 'cli/doctor.ts', '../database/sqlite/connection.ts'],
     ['contracts use the server', 'contracts/src/x.ts', '@tidings/server/errors'],
     ['contracts use Node', 'contracts/src/x.ts', 'node:crypto'],
     ['the launcher uses a package', 'scripts/launch.mjs', 'commander'],
