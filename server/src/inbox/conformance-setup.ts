@@ -1,14 +1,13 @@
 /** A real inbox on SQLite files of its own, for the tests of everything that needs one. */
 import type { DatabaseSync } from 'node:sqlite';
+import { openProjectionFile } from '../../test/support/projection.ts';
 import { openTestFile } from '../../test/support/store.ts';
 import { inboxOperations } from '../database/sqlite/inbox-operations.ts';
 import { SqliteInboxStore } from '../database/sqlite/inbox-store.ts';
 import { Projection } from '../database/sqlite/projection.ts';
-import type { LocalWriteClient } from '../database/sqlite/write-client.ts';
 
 export interface TestInbox extends AsyncDisposable {
   store: SqliteInboxStore;
-  writer: LocalWriteClient;
   /** Connections to the hot file (reading) and to the projection (writing). */
   messages: DatabaseSync;
   projection: DatabaseSync;
@@ -24,22 +23,20 @@ export async function openTestInbox(): Promise<TestInbox> {
     written = database;
     return inboxOperations(database);
   });
-  const shown = openTestFile('projection', () => ({ operations: {} }));
   const messages = hot.reader();
-  const projection = shown.connection();
-  const follower = new Projection({ messages, projection, maskAddress: (_, address) => address });
+  const shown = openProjectionFile(hot.folder);
+  const follower = new Projection({ messages, projection: shown.connection });
   const inbox: TestInbox = {
     store: new SqliteInboxStore({
       messages: hot.reader(),
-      projection: shown.reader(),
+      projection: shown.reader,
       writer: hot.writer,
       caughtUp: async () => {
         while (inbox.following && follower.step());
       },
     }),
-    writer: hot.writer,
     messages,
-    projection,
+    projection: shown.connection,
     fill(full) {
       const { page_count: pages } = written.prepare('PRAGMA page_count').get() as {
         page_count: number;
@@ -48,8 +45,8 @@ export async function openTestInbox(): Promise<TestInbox> {
     },
     following: true,
     async [Symbol.asyncDispose]() {
+      shown.close();
       await hot[Symbol.asyncDispose]();
-      await shown[Symbol.asyncDispose]();
     },
   };
   return inbox;

@@ -70,8 +70,9 @@ export function inboxRoutes(options: InboxRoutesOptions): (app: FastifyInstance)
     addMinting(app, service);
     app.register(async (scope) => {
       scope.decorateRequest('inboxSession', null);
-      scope.addHook('onRequest', checkOrigin);
+      // First, so that it knows of every refused upgrade and closes its socket.
       await addWebSockets(scope, service);
+      scope.addHook('onRequest', checkOrigin);
       const authenticate = tokenCheck(service);
       addReading(scope, service, authenticate);
       addMarking(scope, service, authenticate);
