@@ -200,6 +200,16 @@ export const Settings = Type.Object(
       },
       { ...closed, default: {} },
     ),
+    retention: Type.Object(
+      {
+        messagesMs: Type.Integer({
+          minimum: HOUR_MS,
+          default: 90 * DAY_MS,
+          description: 'How long notifications that have ended are kept.',
+        }),
+      },
+      { ...closed, default: {} },
+    ),
     inbox: Type.Object(
       {
         allowedOrigins: Type.Array(Type.String(), {

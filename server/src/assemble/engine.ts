@@ -18,6 +18,7 @@ import { createAttempts } from '../outbound/attempt.ts';
 import { createCompleter } from '../outbound/completer.ts';
 import { createDeliver, type Settlement } from '../outbound/deliver.ts';
 import { createProcessor } from '../outbound/processor.ts';
+import { createRetention } from '../outbound/retention.ts';
 import { createSweeper } from '../outbound/sweeper.ts';
 import { MemoryQueue } from '../queue/memory.ts';
 import { SecretBox } from '../secret-box.ts';
@@ -108,6 +109,12 @@ export async function startEngine(
     leaseMs: delivery.leaseMs,
   });
 
+  const retention = createRetention({
+    store: stores.notifications,
+    clock,
+    keepMs: config.retention.messagesMs,
+  });
+
   function count({ completion, events }: Settlement): void {
     if (completion.nextAt === null) metrics.ended.inc({ status: completion.status });
     for (const { type, detail } of events) {
@@ -127,6 +134,7 @@ export async function startEngine(
     processor,
     queue,
     sweeper,
+    retention,
   ]);
   await services.start();
   return {

@@ -101,7 +101,9 @@ export async function startSupervisor({
     restartMs = FIRST_RESTART_MS,
   ): Promise<void> {
     const name = nameOf(role, index);
-    const options: RoleOptions = { config, masterKey, ports, index };
+    // With port 0 the first thread has taken one; the others share it.
+    const port = api?.address.port ?? config.port;
+    const options: RoleOptions = { config: { ...config, port }, masterKey, ports, index };
     const transfer = Object.values(ports) as Transferable[];
     const worker = new Worker(new URL('./thread.ts', import.meta.url), {
       name,

@@ -472,6 +472,42 @@ export function runNotificationStoreConformance(
       });
     });
 
+    describe('prune', () => {
+      it('removes what is old and has ended, page by page, and nothing else', async () => {
+        await using bench = await open();
+        const done: number[] = [];
+        for (let i = 0; i < 5; i++) {
+          const id = await accept(bench.store);
+          await bench.store.cancel(id, NOW);
+          done.push(id);
+        }
+        const waiting = await accept(bench.store);
+        const young = await accept(bench.store, {}, { createdAt: NOW + 3_600_000 });
+        await bench.store.cancel(young, NOW);
+        let removed = 0;
+        let after: number | null = 0;
+        for (let pages = 0; after !== null && pages < 10; pages++) {
+          const page: { removed: number; after: number | null } = await bench.store.prune({
+            before: NOW + 60_000,
+            after,
+            limit: 2,
+          });
+          removed += page.removed;
+          after = page.after;
+        }
+        assert.equal(removed, 5);
+        assert.equal(await bench.store.get(null, done[0] as number), undefined);
+        assert.ok(await bench.store.get(null, waiting));
+        assert.ok(await bench.store.get(null, young));
+        const found = await bench.store.search({ applicationId: null, limit: 10, before: null });
+        assert.deepEqual(
+          found.map(({ key }) => key),
+          [young + 1, waiting + 1],
+        );
+        assert.equal((await bench.store.ledger(null)).balanced, true);
+      });
+    });
+
     describe('redrive', () => {
       async function fail(
         bench: NotificationStoreBench,

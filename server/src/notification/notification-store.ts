@@ -179,6 +179,16 @@ export interface NotificationStore {
     schedule: { startAt: number; intervalMs: number; limit: number },
   ): Promise<number>;
 
+  /**
+   * Removes notifications accepted before `before` (ms since 1970) all of whose messages have ended,
+   * with everything of them, at most `limit` looked at. Pages by `after`: null when there are no more.
+   */
+  prune(page: {
+    before: number;
+    after: number;
+    limit: number;
+  }): Promise<{ removed: number; after: number | null }>;
+
   /** Newest first. May lag behind writes by the engine's stated staleness. */
   search(filter: SearchFilter): Promise<FoundMessage[]>;
 

@@ -50,6 +50,11 @@ export type TakeDueArgument = [
   queuedOnly: boolean,
 ];
 
+export interface PruneAnswer {
+  removed: number;
+  after: number | null;
+}
+
 export interface NotificationOperationsOptions {
   clock: Clock;
   /** Marks a message as changed for the projection (event-operations.ts). */
@@ -127,6 +132,13 @@ export function notificationOperations(
     `UPDATE message SET status = ${STATUS.waiting}, next_at = ?, updated_at = ?, attempts_before = attempt,
        claim = claim + 1, step = 0, reason = NULL
      WHERE id = ? AND status = ${STATUS.failed}`,
+  );
+  const selectOld = database.prepare(
+    'SELECT id FROM notification WHERE id > ? AND id < ? ORDER BY id LIMIT ?',
+  );
+  // Rows are in the order of time, so the oldest come first; bounded like the rest of a group.
+  const deleteKeys = database.prepare(
+    'DELETE FROM idempotency WHERE seq IN (SELECT seq FROM idempotency WHERE at < ? ORDER BY seq LIMIT 2000)',
   );
   const deleteEvents = database.prepare('DELETE FROM event WHERE message_id BETWEEN ? AND ?');
   const deleteInbox = database.prepare('DELETE FROM inbox_log WHERE message_id BETWEEN ? AND ?');
@@ -246,6 +258,13 @@ export function notificationOperations(
     return true;
   }
 
+  function prune([before, after, limit]: [number, number, number]): PruneAnswer {
+    const ids = selectOld.all(after, before, limit).map((row) => row['id'] as number);
+    deleteKeys.run(clock.now() - idempotencyRetentionMs);
+    const removed = ids.filter((id) => remove(id)).length;
+    return { removed, after: ids.length < limit ? null : (ids.at(-1) as number) };
+  }
+
   function redriveAll([messageIds, startAt, intervalMs, at]: [
     number[],
     number,
@@ -276,6 +295,7 @@ export function notificationOperations(
       edit: alone(edit),
       cancel: alone(cancelAll),
       remove: alone(remove),
+      prune: alone(prune),
       redrive: alone(redriveAll),
     },
     committed: () => index.committed(),

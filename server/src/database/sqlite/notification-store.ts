@@ -4,6 +4,7 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Ledger } from '@tidings/contracts/notification';
+import { firstIdAt } from '../../id.ts';
 import type {
   Lane,
   NotificationBody,
@@ -26,6 +27,7 @@ import type {
   AcceptArgument,
   ClaimArgument,
   CompletionArgument,
+  PruneAnswer,
   TakeDueArgument,
 } from './notification-operations.ts';
 import type { WriteClient } from './write-client.ts';
@@ -196,6 +198,18 @@ export class SqliteNotificationStore implements NotificationStore {
       ]);
     }
     return taken;
+  }
+
+  prune({
+    before,
+    after,
+    limit,
+  }: {
+    before: number;
+    after: number;
+    limit: number;
+  }): Promise<PruneAnswer> {
+    return this.#writer.call('prune', [firstIdAt(before), after, limit]);
   }
 
   search(filter: SearchFilter): Promise<FoundMessage[]> {
