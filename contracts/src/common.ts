@@ -26,7 +26,13 @@ export const MESSAGE_STATUSES = [
 export type MessageStatus = (typeof MESSAGE_STATUSES)[number];
 
 /** Statuses after which a message never changes again, except by an explicit redrive. */
-export const FINAL_STATUSES = ['delivered', 'failed', 'expired', 'suppressed', 'cancelled'] as const;
+export const FINAL_STATUSES = [
+  'delivered',
+  'failed',
+  'expired',
+  'suppressed',
+  'cancelled',
+] as const;
 
 export const KEY_KINDS = ['live', 'test'] as const;
 export type KeyKind = (typeof KEY_KINDS)[number];
@@ -80,11 +86,19 @@ export const Locale = Type.String({
  * which would then be taken unchecked and left out of answers.
  */
 export function OpenObject(options: object = {}) {
-  return Type.Unsafe<Record<string, unknown>>({ type: 'object', additionalProperties: true, ...options });
+  return Type.Unsafe<Record<string, unknown>>({
+    type: 'object',
+    additionalProperties: true,
+    ...options,
+  });
 }
 
 export function TextMap(options: object = {}) {
-  return Type.Unsafe<Record<string, string>>({ type: 'object', additionalProperties: { type: 'string' }, ...options });
+  return Type.Unsafe<Record<string, string>>({
+    type: 'object',
+    additionalProperties: { type: 'string' },
+    ...options,
+  });
 }
 
 export const Metadata = TextMap({

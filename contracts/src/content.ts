@@ -32,7 +32,11 @@ export type Attachment = Type.Static<typeof Attachment>;
 export const contentFields = {
   title: Type.Optional(Type.String({ minLength: 1, maxLength: 500 })),
   subject: Type.Optional(
-    Type.String({ minLength: 1, maxLength: 998, description: 'Email subject; the title otherwise.' }),
+    Type.String({
+      minLength: 1,
+      maxLength: 998,
+      description: 'Email subject; the title otherwise.',
+    }),
   ),
   text: Type.Optional(Type.String({ minLength: 1, maxLength: 100_000 })),
   html: Type.Optional(Type.String({ minLength: 1, maxLength: 500_000 })),
@@ -42,8 +46,9 @@ export const contentFields = {
   actions: Type.Optional(Type.Array(Action, { maxItems: 5 })),
   attachments: Type.Optional(Type.Array(Attachment, { maxItems: 20 })),
   payload: Type.Optional(
-    OpenObject({ description: 'Structured data: the body of a webhook, the data of an in-app item.',
- }),
+    OpenObject({
+      description: 'Structured data: the body of a webhook, the data of an in-app item.',
+    }),
   ),
 };
 

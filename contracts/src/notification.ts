@@ -36,9 +36,15 @@ export const Recipient = Type.Object(
     userId: Type.Optional(UserId),
     name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })),
     locale: Type.Optional(Locale),
-    email: Type.Optional(Type.String({ minLength: 1, maxLength: 320, examples: ['ada@example.com'] })),
+    email: Type.Optional(
+      Type.String({ minLength: 1, maxLength: 320, examples: ['ada@example.com'] }),
+    ),
     webhook: Type.Optional(
-      Type.String({ minLength: 1, maxLength: 2048, description: 'An https URL or an endpoint id (`whe_…`).' }),
+      Type.String({
+        minLength: 1,
+        maxLength: 2048,
+        description: 'An https URL or an endpoint id (`whe_…`).',
+      }),
     ),
   },
   {
@@ -53,10 +59,7 @@ export const Recipient = Type.Object(
 export type Recipient = Type.Static<typeof Recipient> & { [channel: string]: string };
 
 export const TemplateReference = Type.Union(
-  [
-    Key,
-    Type.Object({ key: Key, version: Type.Optional(Type.Integer({ minimum: 1 })) }, closed),
-  ],
+  [Key, Type.Object({ key: Key, version: Type.Optional(Type.Integer({ minimum: 1 })) }, closed)],
   { description: 'Key of a published template, with its newest version unless one is named.' },
 );
 
@@ -73,7 +76,8 @@ const editable = {
     Type.String({
       minLength: 1,
       maxLength: 64,
-      description: 'A newer message with the same key replaces the older one where the channel can.',
+      description:
+        'A newer message with the same key replaces the older one where the channel can.',
     }),
   ),
 };
@@ -83,7 +87,10 @@ export const CreateNotification = Type.Object(
     to: Recipient,
     template: Type.Optional(TemplateReference),
     content: Type.Optional(Content),
-    channels: Type.Optional({ ...channelList, description: 'Each channel gets a message of its own.' }),
+    channels: Type.Optional({
+      ...channelList,
+      description: 'Each channel gets a message of its own.',
+    }),
     route: Type.Optional({
       ...channelList,
       description: 'One message; the next channel is tried when the one before it cannot deliver.',
@@ -121,7 +128,8 @@ export const Message = Type.Object(
     notificationId: NotificationId,
     status: StatusName,
     route: Type.Array(Type.String(), {
-      description: 'Channels in the order they are tried; `["auto"]` until preferences have decided.',
+      description:
+        'Channels in the order they are tried; `["auto"]` until preferences have decided.',
     }),
     channel: Type.Union([Type.String(), Type.Null()], { description: 'Channel tried last.' }),
     provider: Type.Union([Type.String(), Type.Null()]),
@@ -143,7 +151,10 @@ export const Notification = Type.Object(
     id: NotificationId,
     application: Type.String(),
     to: TextMap(),
-    template: Type.Union([Type.Object({ key: Type.String(), version: Type.Integer() }), Type.Null()]),
+    template: Type.Union([
+      Type.Object({ key: Type.String(), version: Type.Integer() }),
+      Type.Null(),
+    ]),
     content: Type.Union([Type.Object({}, { additionalProperties: true }), Type.Null()]),
     data: OpenObject(),
     priority: PriorityName,
@@ -160,7 +171,9 @@ export const Notification = Type.Object(
   },
   { $id: 'Notification' },
 );
-export type Notification = Omit<Type.Static<typeof Notification>, 'messages'> & { messages: Message[] };
+export type Notification = Omit<Type.Static<typeof Notification>, 'messages'> & {
+  messages: Message[];
+};
 
 export const Accepted = Type.Object(
   {
@@ -231,7 +244,9 @@ export const MessageSummary = Type.Object(
     channel: Type.Union([Type.String(), Type.Null()]),
     priority: PriorityName,
     user: Type.Union([Type.String(), Type.Null()]),
-    recipient: Type.Union([Type.String(), Type.Null()], { description: 'The address, partly masked.' }),
+    recipient: Type.Union([Type.String(), Type.Null()], {
+      description: 'The address, partly masked.',
+    }),
     template: Type.Union([Type.String(), Type.Null()]),
     category: Type.Union([Type.String(), Type.Null()]),
     batch: Type.Union([Type.String(), Type.Null()]),
@@ -258,7 +273,10 @@ export const Ledger = Type.Object(
     pending: Type.Integer(),
     balanced: Type.Boolean(),
   },
-  { $id: 'Ledger', description: 'accepted = delivered + failed + expired + suppressed + cancelled + pending.' },
+  {
+    $id: 'Ledger',
+    description: 'accepted = delivered + failed + expired + suppressed + cancelled + pending.',
+  },
 );
 export type Ledger = Type.Static<typeof Ledger>;
 

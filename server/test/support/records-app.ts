@@ -60,7 +60,6 @@ export async function openTestApp(): Promise<TestApp> {
     key,
     async call(method, url, { key: given = key, body, text, remoteAddress } = {}) {
       const payload = text ?? (body === undefined ? undefined : JSON.stringify(body));
-      // biome-ignore lint/nursery/useAwaitThenable: of two overloads it sees the one that chains
       const response = await app.inject({
         method: method as 'GET',
         url,

@@ -74,7 +74,6 @@ export async function openTemplateApi(): Promise<TemplateApi> {
   function callAs(authorization?: string): Call {
     return async (method, url, body) => {
       const text = typeof body === 'string' ? body : JSON.stringify(body);
-      // biome-ignore lint/nursery/useAwaitThenable: inject answers with a thenable of its own
       const answer = await app.inject({
         method,
         url,

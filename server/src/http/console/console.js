@@ -2,13 +2,30 @@
  * The console behind the admin link: what was accepted, what became of it, keys, a first message.
  * It is a client of the API like any other. Everything shown is set as text, never as HTML.
  */
-import { text, language, switchLanguage } from '/console/text.js';
+import { language, switchLanguage, text } from '/console/text.js';
 
 const KEY = 'tidings-session';
 const main = document.querySelector('#main');
 const notice = document.querySelector('#notice');
-const STATUSES = ['scheduled', 'accepted', 'sending', 'sent', 'delivered', 'failed', 'expired', 'suppressed', 'cancelled'];
-const TONES = { delivered: ['good', '✓'], sent: ['good', '✓'], failed: ['bad', '✕'], expired: ['bad', '⌛'], suppressed: ['wait', '∅'], cancelled: ['wait', '−'] };
+const STATUSES = [
+  'scheduled',
+  'accepted',
+  'sending',
+  'sent',
+  'delivered',
+  'failed',
+  'expired',
+  'suppressed',
+  'cancelled',
+];
+const TONES = {
+  delivered: ['good', '✓'],
+  sent: ['good', '✓'],
+  failed: ['bad', '✕'],
+  expired: ['bad', '⌛'],
+  suppressed: ['wait', '∅'],
+  cancelled: ['wait', '−'],
+};
 const REFRESH_MS = 3000;
 let refresh;
 
@@ -17,7 +34,8 @@ function el(name, attributes = {}, ...children) {
   const element = document.createElement(name);
   for (const [key, value] of Object.entries(attributes)) {
     if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
-    else if (value !== undefined && value !== false) element.setAttribute(key, value === true ? '' : value);
+    else if (value !== undefined && value !== false)
+      element.setAttribute(key, value === true ? '' : value);
   }
   element.append(...children.flat().filter((child) => child !== undefined && child !== null));
   return element;
@@ -36,7 +54,15 @@ async function api(path, { method = 'GET', body } = {}) {
   const value = await answer.json();
   if (answer.ok) return value;
   if (answer.status === 401) leave();
-  throw new Error([value.title, ...(value.errors ?? []).map((error) => `${error.path}: ${error.message}`), value.hint].filter(Boolean).join(' · '));
+  throw new Error(
+    [
+      value.title,
+      ...(value.errors ?? []).map((error) => `${error.path}: ${error.message}`),
+      value.hint,
+    ]
+      .filter(Boolean)
+      .join(' · '),
+  );
 }
 
 function say(message) {
@@ -48,7 +74,7 @@ function say(message) {
 
 function leave() {
   sessionStorage.removeItem(KEY);
-  render();
+  void render();
 }
 
 function show(...children) {
@@ -65,8 +91,24 @@ function time(value) {
 }
 
 function table(caption, heads, rows) {
-  return el('div', { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
-    el('table', {}, el('thead', {}, el('tr', {}, heads.map((head) => el('th', { scope: 'col' }, head)))), el('tbody', {}, rows)));
+  return el(
+    'div',
+    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
+    el(
+      'table',
+      {},
+      el(
+        'thead',
+        {},
+        el(
+          'tr',
+          {},
+          heads.map((head) => el('th', { scope: 'col' }, head)),
+        ),
+      ),
+      el('tbody', {}, rows),
+    ),
+  );
 }
 
 function query() {
@@ -75,34 +117,113 @@ function query() {
 
 async function activity() {
   const asked = query();
-  const [ledger, page] = await Promise.all([api('/v1/ledger'), api(`/v1/notifications?limit=50&${asked}`)]);
-  const counts = ['accepted', 'pending', 'delivered', 'failed', 'expired', 'suppressed', 'cancelled'].map((name) =>
-    el('a', { href: STATUSES.includes(name) && name !== 'accepted' ? `#/activity?status=${name}` : '#/activity' },
-      el('b', {}, ledger[name].toLocaleString(language)), el('span', {}, text(name))));
-  const filters = el('form', { onsubmit: (event) => {
-    event.preventDefault();
-    const wanted = new URLSearchParams([...new FormData(event.target)].filter(([, value]) => value !== ''));
-    location.hash = `#/activity?${wanted}`;
-  } },
-    field('status', el('select', { name: 'status' }, el('option', { value: '' }, text('all')), STATUSES.map((status) => el('option', { value: status, selected: asked.get('status') === status }, status)))),
-    ...['channel', 'user', 'template', 'category'].map((name) => field(name, el('input', { name, value: asked.get(name) ?? '', size: '12' }))),
-    el('button', { type: 'submit' }, text('filter')));
-  const rows = page.items.map((item) => el('tr', {},
-    el('td', {}, time(item.createdAt)),
-    el('td', {}, statusMark(item.status)),
-    el('td', {}, item.channel ?? '–'),
-    el('td', {}, item.user ?? item.recipient ?? '–'),
-    el('td', {}, item.reason ?? ''),
-    el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id))));
-  const more = page.next && el('a', { href: `#/activity?${new URLSearchParams({ ...Object.fromEntries(asked), cursor: page.next })}` }, text('older'));
-  const list = rows.length > 0 ? table(text('activity'), [text('time'), text('status'), text('channel'), text('recipient'), text('reason'), text('message')], rows) : empty();
+  const [ledger, page] = await Promise.all([
+    api('/v1/ledger'),
+    api(`/v1/notifications?limit=50&${asked}`),
+  ]);
+  const counts = [
+    'accepted',
+    'pending',
+    'delivered',
+    'failed',
+    'expired',
+    'suppressed',
+    'cancelled',
+  ].map((name) =>
+    el(
+      'a',
+      {
+        href:
+          STATUSES.includes(name) && name !== 'accepted'
+            ? `#/activity?status=${name}`
+            : '#/activity',
+      },
+      el('b', {}, ledger[name].toLocaleString(language)),
+      el('span', {}, text(name)),
+    ),
+  );
+  const filters = el(
+    'form',
+    {
+      onsubmit: (event) => {
+        event.preventDefault();
+        const wanted = new URLSearchParams(
+          [...new FormData(event.target)].filter(([, value]) => value !== ''),
+        );
+        location.hash = `#/activity?${wanted}`;
+      },
+    },
+    field(
+      'status',
+      el(
+        'select',
+        { name: 'status' },
+        el('option', { value: '' }, text('all')),
+        STATUSES.map((status) =>
+          el('option', { value: status, selected: asked.get('status') === status }, status),
+        ),
+      ),
+    ),
+    ...['channel', 'user', 'template', 'category'].map((name) =>
+      field(name, el('input', { name, value: asked.get(name) ?? '', size: '12' })),
+    ),
+    el('button', { type: 'submit' }, text('filter')),
+  );
+  const rows = page.items.map((item) =>
+    el(
+      'tr',
+      {},
+      el('td', {}, time(item.createdAt)),
+      el('td', {}, statusMark(item.status)),
+      el('td', {}, item.channel ?? '–'),
+      el('td', {}, item.user ?? item.recipient ?? '–'),
+      el('td', {}, item.reason ?? ''),
+      el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)),
+    ),
+  );
+  const more =
+    page.next &&
+    el(
+      'a',
+      {
+        href: `#/activity?${new URLSearchParams({ ...Object.fromEntries(asked), cursor: page.next })}`,
+      },
+      text('older'),
+    );
+  const list =
+    rows.length > 0
+      ? table(
+          text('activity'),
+          [
+            text('time'),
+            text('status'),
+            text('channel'),
+            text('recipient'),
+            text('reason'),
+            text('message'),
+          ],
+          rows,
+        )
+      : empty();
   if (document.activeElement?.closest('form') && main.contains(document.activeElement)) return;
-  show(el('h1', {}, text('activity')), el('div', { class: 'counts' }, counts), filters, list, more || '');
+  show(
+    el('h1', {}, text('activity')),
+    el('div', { class: 'counts' }, counts),
+    filters,
+    list,
+    more || '',
+  );
 }
 
 function empty() {
   const line = `curl -sS '${location.origin}/v1/notifications' -H "Authorization: Bearer $TIDINGS_API_KEY" -H 'Content-Type: application/json' -d '{"to":{"email":"ada@example.com"},"content":{"title":"Hello","text":"It works."}}'`;
-  return el('div', { class: 'empty' }, el('p', {}, text('nothing')), el('p', {}, el('a', { href: '#/send' }, text('sendFirst'))), el('pre', {}, line));
+  return el(
+    'div',
+    { class: 'empty' },
+    el('p', {}, text('nothing')),
+    el('p', {}, el('a', { href: '#/send' }, text('sendFirst'))),
+    el('pre', {}, line),
+  );
 }
 
 function field(name, input) {
@@ -110,116 +231,326 @@ function field(name, input) {
 }
 
 async function notification(id) {
-  const [found, events] = await Promise.all([api(`/v1/notifications/${id}`), api(`/v1/notifications/${id}/timeline`)]);
-  const act = (label, path, method = 'POST') => el('button', { type: 'button', onclick: async () => {
-    try {
-      const result = await api(path, { method });
-      say(text('done'));
-      if (path.endsWith('resend')) location.hash = `#/notification/${result.id}`;
-      else if (method === 'DELETE') location.hash = '#/activity';
-      else await render();
-    } catch (error) {
-      say(error.message);
-    }
-  } }, label);
-  const rows = events.items.map((event) => el('tr', {},
-    el('td', {}, time(event.at)), el('td', {}, event.type),
-    el('td', {}, event.status ? statusMark(event.status) : ''),
-    el('td', {}, [event.channel, event.provider, event.attempt && `#${event.attempt}`, event.durationMs !== undefined && `${event.durationMs} ms`].filter(Boolean).join(' · ')),
-    el('td', {}, el('div', {}, [event.reason, event.response].filter(Boolean).join(': ')), event.detail ? el('pre', {}, JSON.stringify(event.detail, null, 2)) : '')));
+  const [found, events] = await Promise.all([
+    api(`/v1/notifications/${id}`),
+    api(`/v1/notifications/${id}/timeline`),
+  ]);
+  const act = (label, path, method = 'POST') =>
+    el(
+      'button',
+      {
+        type: 'button',
+        onclick: async () => {
+          try {
+            const result = await api(path, { method });
+            say(text('done'));
+            if (path.endsWith('resend')) location.hash = `#/notification/${result.id}`;
+            else if (method === 'DELETE') location.hash = '#/activity';
+            else await render();
+          } catch (error) {
+            say(error.message);
+          }
+        },
+      },
+      label,
+    );
+  const rows = events.items.map((event) =>
+    el(
+      'tr',
+      {},
+      el('td', {}, time(event.at)),
+      el('td', {}, event.type),
+      el('td', {}, event.status ? statusMark(event.status) : ''),
+      el(
+        'td',
+        {},
+        [
+          event.channel,
+          event.provider,
+          event.attempt && `#${event.attempt}`,
+          event.durationMs !== undefined && `${event.durationMs} ms`,
+        ]
+          .filter(Boolean)
+          .join(' · '),
+      ),
+      el(
+        'td',
+        {},
+        el('div', {}, [event.reason, event.response].filter(Boolean).join(': ')),
+        event.detail ? el('pre', {}, JSON.stringify(event.detail, null, 2)) : '',
+      ),
+    ),
+  );
   show(
     el('p', {}, el('a', { href: '#/activity' }, `← ${text('activity')}`)),
     el('h1', {}, id, found.test ? el('span', { class: 'faint' }, ` · ${text('test')}`) : ''),
-    el('form', {}, act(text('resend'), `/v1/notifications/${id}/resend`), act(text('cancel'), `/v1/notifications/${id}/cancel`), act(text('remove'), `/v1/notifications/${id}`, 'DELETE')),
-    table(text('messages'), [text('message'), text('status'), text('route'), text('provider'), text('attempts'), text('reason')], found.messages.map((message) => el('tr', {},
-      el('td', {}, message.id), el('td', {}, statusMark(message.status)), el('td', {}, message.route.join(' → ')), el('td', {}, message.provider ?? '–'), el('td', {}, String(message.attempts)), el('td', {}, message.reason ?? '')))),
-    el('h2', {}, text('timeline')), table(text('timeline'), [text('time'), text('event'), text('status'), text('attempt'), text('detail')], rows),
-    el('h2', {}, text('request')), el('pre', {}, JSON.stringify(found, null, 2)));
+    el(
+      'form',
+      {},
+      act(text('resend'), `/v1/notifications/${id}/resend`),
+      act(text('cancel'), `/v1/notifications/${id}/cancel`),
+      act(text('remove'), `/v1/notifications/${id}`, 'DELETE'),
+    ),
+    table(
+      text('messages'),
+      [
+        text('message'),
+        text('status'),
+        text('route'),
+        text('provider'),
+        text('attempts'),
+        text('reason'),
+      ],
+      found.messages.map((message) =>
+        el(
+          'tr',
+          {},
+          el('td', {}, message.id),
+          el('td', {}, statusMark(message.status)),
+          el('td', {}, message.route.join(' → ')),
+          el('td', {}, message.provider ?? '–'),
+          el('td', {}, String(message.attempts)),
+          el('td', {}, message.reason ?? ''),
+        ),
+      ),
+    ),
+    el('h2', {}, text('timeline')),
+    table(
+      text('timeline'),
+      [text('time'), text('event'), text('status'), text('attempt'), text('detail')],
+      rows,
+    ),
+    el('h2', {}, text('request')),
+    el('pre', {}, JSON.stringify(found, null, 2)),
+  );
 }
 
 function send() {
   const asked = query();
-  show(el('h1', {}, text('send')), el('form', { class: 'tall', onsubmit: async (event) => {
-    event.preventDefault();
-    const values = Object.fromEntries(new FormData(event.target));
-    try {
-      const result = await api('/v1/notifications?wait=5s', { method: 'POST', body: {
-        to: { [values.kind]: values.address },
-        content: { title: values.title, text: values.text },
-        ...(values.kind === 'userId' ? { channels: ['in_app'] } : {}),
-      } });
-      location.hash = `#/notification/${result.id}`;
-    } catch (error) {
-      say(error.message);
-    }
-  } },
-    field('to', el('select', { name: 'kind' }, ['email', 'userId', 'webhook'].map((kind) => el('option', { value: kind, selected: asked.get('kind') === kind }, kind)))),
-    field('address', el('input', { name: 'address', required: true, value: 'ada@example.com' })),
-    field('title', el('input', { name: 'title', required: true, value: 'Hello' })),
-    field('text', el('textarea', { name: 'text', required: true }, 'It works.')),
-    el('button', { class: 'first', type: 'submit' }, text('send'))));
+  show(
+    el('h1', {}, text('send')),
+    el(
+      'form',
+      {
+        class: 'tall',
+        onsubmit: async (event) => {
+          event.preventDefault();
+          const values = Object.fromEntries(new FormData(event.target));
+          try {
+            const result = await api('/v1/notifications?wait=5s', {
+              method: 'POST',
+              body: {
+                to: { [values.kind]: values.address },
+                content: { title: values.title, text: values.text },
+                ...(values.kind === 'userId' ? { channels: ['in_app'] } : {}),
+              },
+            });
+            location.hash = `#/notification/${result.id}`;
+          } catch (error) {
+            say(error.message);
+          }
+        },
+      },
+      field(
+        'to',
+        el(
+          'select',
+          { name: 'kind' },
+          ['email', 'userId', 'webhook'].map((kind) =>
+            el('option', { value: kind, selected: asked.get('kind') === kind }, kind),
+          ),
+        ),
+      ),
+      field('address', el('input', { name: 'address', required: true, value: 'ada@example.com' })),
+      field('title', el('input', { name: 'title', required: true, value: 'Hello' })),
+      field('text', el('textarea', { name: 'text', required: true }, 'It works.')),
+      el('button', { class: 'first', type: 'submit' }, text('send')),
+    ),
+  );
 }
 
 async function deadLetters() {
   const page = await api('/v1/dead-letters?limit=100');
   const redrive = (messages) => async () => {
     try {
-      const { taken } = await api('/v1/dead-letters/redrive', { method: 'POST', body: { ...(messages ? { messages } : {}), ratePerSecond: 50 } });
+      const { taken } = await api('/v1/dead-letters/redrive', {
+        method: 'POST',
+        body: { ...(messages ? { messages } : {}), ratePerSecond: 50 },
+      });
       say(`${text('taken')}: ${taken}`);
       await render();
     } catch (error) {
       say(error.message);
     }
   };
-  const rows = page.items.map((item) => el('tr', {},
-    el('td', {}, time(item.updatedAt)), el('td', {}, item.channel ?? '–'), el('td', {}, item.user ?? item.recipient ?? '–'), el('td', {}, item.reason ?? ''), el('td', {}, String(item.attempts)),
-    el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)), el('td', {}, el('button', { type: 'button', onclick: redrive([item.id]) }, text('redrive')))));
-  show(el('h1', {}, text('deadLetters')), rows.length === 0 ? el('div', { class: 'empty' }, text('noDeadLetters')) : el('form', {}, el('button', { type: 'button', onclick: redrive() }, text('redriveAll'))),
-    rows.length === 0 ? '' : table(text('deadLetters'), [text('time'), text('channel'), text('recipient'), text('reason'), text('attempts'), text('message'), ''], rows));
+  const rows = page.items.map((item) =>
+    el(
+      'tr',
+      {},
+      el('td', {}, time(item.updatedAt)),
+      el('td', {}, item.channel ?? '–'),
+      el('td', {}, item.user ?? item.recipient ?? '–'),
+      el('td', {}, item.reason ?? ''),
+      el('td', {}, String(item.attempts)),
+      el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)),
+      el('td', {}, el('button', { type: 'button', onclick: redrive([item.id]) }, text('redrive'))),
+    ),
+  );
+  show(
+    el('h1', {}, text('deadLetters')),
+    rows.length === 0
+      ? el('div', { class: 'empty' }, text('noDeadLetters'))
+      : el('form', {}, el('button', { type: 'button', onclick: redrive() }, text('redriveAll'))),
+    rows.length === 0
+      ? ''
+      : table(
+          text('deadLetters'),
+          [
+            text('time'),
+            text('channel'),
+            text('recipient'),
+            text('reason'),
+            text('attempts'),
+            text('message'),
+            '',
+          ],
+          rows,
+        ),
+  );
 }
 
 async function keys() {
   const page = await api('/v1/api-keys?limit=100');
   const made = el('div', {});
-  const create = el('form', { onsubmit: async (event) => {
-    event.preventDefault();
-    const { name, kind } = Object.fromEntries(new FormData(event.target));
-    try {
-      const key = await api('/v1/api-keys', { method: 'POST', body: { name, kind } });
-      await keys();
-      main.querySelector('#made').replaceChildren(el('p', {}, text('shownOnce')), el('pre', {}, key.secret));
-    } catch (error) {
-      say(error.message);
-    }
-  } }, field('name', el('input', { name: 'name', required: true })), field('kind', el('select', { name: 'kind' }, ['live', 'test'].map((kind) => el('option', {}, kind)))), el('button', { class: 'first', type: 'submit' }, text('create')));
+  const create = el(
+    'form',
+    {
+      onsubmit: async (event) => {
+        event.preventDefault();
+        const { name, kind } = Object.fromEntries(new FormData(event.target));
+        try {
+          const key = await api('/v1/api-keys', { method: 'POST', body: { name, kind } });
+          await keys();
+          main
+            .querySelector('#made')
+            .replaceChildren(el('p', {}, text('shownOnce')), el('pre', {}, key.secret));
+        } catch (error) {
+          say(error.message);
+        }
+      },
+    },
+    field('name', el('input', { name: 'name', required: true })),
+    field(
+      'kind',
+      el(
+        'select',
+        { name: 'kind' },
+        ['live', 'test'].map((kind) => el('option', {}, kind)),
+      ),
+    ),
+    el('button', { class: 'first', type: 'submit' }, text('create')),
+  );
   made.id = 'made';
-  show(el('h1', {}, text('keys')), create, made, table(text('keys'), [text('name'), text('kind'), text('scopes'), text('prefix'), text('created'), ''], page.items.map((key) => el('tr', {},
-    el('td', {}, key.name), el('td', {}, key.kind), el('td', {}, key.scopes.join(', ')), el('td', {}, el('code', {}, `${key.prefix}…`)), el('td', {}, time(key.createdAt)),
-    el('td', {}, key.revokedAt ? text('revoked') : el('button', { type: 'button', 'aria-label': `${text('revoke')} ${key.name}`, onclick: async () => {
-      if (!confirm(`${text('revoke')} ${key.name}?`)) return;
-      await api(`/v1/api-keys/${key.id}`, { method: 'DELETE' });
-      await keys();
-    } }, text('revoke')))))));
+  show(
+    el('h1', {}, text('keys')),
+    create,
+    made,
+    table(
+      text('keys'),
+      [text('name'), text('kind'), text('scopes'), text('prefix'), text('created'), ''],
+      page.items.map((key) =>
+        el(
+          'tr',
+          {},
+          el('td', {}, key.name),
+          el('td', {}, key.kind),
+          el('td', {}, key.scopes.join(', ')),
+          el('td', {}, el('code', {}, `${key.prefix}…`)),
+          el('td', {}, time(key.createdAt)),
+          el(
+            'td',
+            {},
+            key.revokedAt
+              ? text('revoked')
+              : el(
+                  'button',
+                  {
+                    type: 'button',
+                    'aria-label': `${text('revoke')} ${key.name}`,
+                    onclick: async () => {
+                      if (!confirm(`${text('revoke')} ${key.name}?`)) return;
+                      await api(`/v1/api-keys/${key.id}`, { method: 'DELETE' });
+                      await keys();
+                    },
+                  },
+                  text('revoke'),
+                ),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 async function channels() {
   const { items } = await api('/v1/channels');
-  show(el('h1', {}, text('channels')), table(text('channels'), [text('channel'), text('provider'), text('simulated')], items.map((item) => el('tr', {},
-    el('td', {}, item.title), el('td', {}, item.accounts.map((account) => el('div', {}, `${account.id} (${account.title})`))), el('td', {}, Object.values(item.simulated).map((address) => el('div', {}, el('code', {}, address))))))));
+  show(
+    el('h1', {}, text('channels')),
+    table(
+      text('channels'),
+      [text('channel'), text('provider'), text('simulated')],
+      items.map((item) =>
+        el(
+          'tr',
+          {},
+          el('td', {}, item.title),
+          el(
+            'td',
+            {},
+            item.accounts.map((account) => el('div', {}, `${account.id} (${account.title})`)),
+          ),
+          el(
+            'td',
+            {},
+            Object.values(item.simulated).map((address) => el('div', {}, el('code', {}, address))),
+          ),
+        ),
+      ),
+    ),
+  );
 }
 
 function signIn() {
-  show(el('h1', {}, 'Tidings'), el('p', {}, text('signInHow')), el('form', { class: 'tall', onsubmit: (event) => {
-    event.preventDefault();
-    sessionStorage.setItem(KEY, new FormData(event.target).get('key').trim());
-    location.hash = '#/activity';
-    render();
-  } }, field('apiKey', el('input', { name: 'key', type: 'password', required: true, autocomplete: 'off' })), el('button', { class: 'first', type: 'submit' }, text('signIn'))));
+  show(
+    el('h1', {}, 'Tidings'),
+    el('p', {}, text('signInHow')),
+    el(
+      'form',
+      {
+        class: 'tall',
+        onsubmit: (event) => {
+          event.preventDefault();
+          sessionStorage.setItem(KEY, new FormData(event.target).get('key').trim());
+          location.hash = '#/activity';
+          void render();
+        },
+      },
+      field(
+        'apiKey',
+        el('input', { name: 'key', type: 'password', required: true, autocomplete: 'off' }),
+      ),
+      el('button', { class: 'first', type: 'submit' }, text('signIn')),
+    ),
+  );
 }
 
 async function useAdminLink(token) {
   history.replaceState(null, '', '/console#/activity');
-  const answer = await fetch('/v1/sessions', { method: 'POST', headers: { 'content-type': 'application/json' }, body: JSON.stringify({ token }) });
+  const answer = await fetch('/v1/sessions', {
+    method: 'POST',
+    headers: { 'content-type': 'application/json' },
+    body: JSON.stringify({ token }),
+  });
   if (answer.ok) sessionStorage.setItem(KEY, (await answer.json()).key);
   else say(text('linkUsed'));
 }
@@ -228,7 +559,8 @@ const PAGES = { activity, send, 'dead-letters': deadLetters, keys, channels };
 
 async function render() {
   clearInterval(refresh);
-  for (const element of document.querySelectorAll('[data-text]')) element.textContent = text(element.dataset.text);
+  for (const element of document.querySelectorAll('[data-text]'))
+    element.textContent = text(element.dataset.text);
   document.documentElement.lang = language;
   const token = /^#token=(.+)$/.exec(location.hash)?.[1];
   if (token) await useAdminLink(token);
@@ -244,21 +576,26 @@ async function render() {
   try {
     if (name === 'notification' && id) await notification(id);
     else await (PAGES[name] ?? activity)();
-    if (name === 'activity' || name === '') refresh = setInterval(() => document.hidden || activity().catch(() => {}), REFRESH_MS);
+    if (name === 'activity' || name === '')
+      refresh = setInterval(() => document.hidden || activity().catch(() => {}), REFRESH_MS);
   } catch (error) {
-    show(el('h1', {}, text('problem')), el('p', {}, error.message), el('p', {}, el('a', { href: '#/activity' }, text('activity'))));
+    show(
+      el('h1', {}, text('problem')),
+      el('p', {}, error.message),
+      el('p', {}, el('a', { href: '#/activity' }, text('activity'))),
+    );
   }
 }
 
 document.querySelector('#language').addEventListener('click', () => {
   switchLanguage();
   document.querySelector('#language').textContent = text('otherLanguage');
-  render();
+  void render();
 });
 document.querySelector('#language').textContent = text('otherLanguage');
 document.querySelector('#leave').addEventListener('click', leave);
 addEventListener('hashchange', () => {
-  render();
+  void render();
   main.focus();
 });
-render();
+void render();

@@ -64,7 +64,11 @@ export function pageRoutes(): (app: FastifyInstance) => void {
         const page = await (await reference()).inject({ url: request.url.split('?')[0] as string });
         return reply
           .code(page.statusCode)
-          .headers({ ...page.headers, 'content-security-policy': REFERENCE_POLICY, 'x-content-type-options': 'nosniff' })
+          .headers({
+            ...page.headers,
+            'content-security-policy': REFERENCE_POLICY,
+            'x-content-type-options': 'nosniff',
+          })
           .send(page.rawPayload);
       });
     }

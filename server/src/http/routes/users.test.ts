@@ -95,7 +95,6 @@ function rawCall(port: number, method: string, path: string, key: string, body?:
 
 test('an id is any text, over a real socket', async () => {
   await using api = await openTestApp();
-  // biome-ignore lint/nursery/useAwaitThenable: of two overloads it sees the one with a callback
   await api.app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = api.app.server.address() as AddressInfo;
   const ids = [

@@ -1,0 +1,370 @@
+/**
+ * What a disk holds after a power loss at any moment of a program's life, rebuilt from the log of
+ * its system calls. A kill cannot show this: the page cache outlives a process.
+ *
+ * The rules, on the safe side of what file systems with a journal promise:
+ *  - A file holds for certain what was written before the last sync of it began that succeeded.
+ *  - Later writes may be there or not, each page of 4 KiB by itself and, within a page, each sector
+ *    of 512 bytes by itself.
+ *  - After a sync that failed, what it should have written is no longer dirty (Linux marks such
+ *    pages clean): no later sync writes it. Linux tells each descriptor of the file about it once;
+ *    an injected error is told to one thread only, so a test may name the threads that count.
+ *  - Names (created, renamed, removed) are kept in order. They are certain once the folder, or the
+ *    file they were made for, has been synced; of the others any number of the first may be there.
+ */
+import { mkdirSync, writeFileSync } from 'node:fs';
+import { dirname, join, relative } from 'node:path';
+import type { Step } from './syscall-log.ts';
+
+const PAGE = 4096;
+const SECTOR = 512;
+
+interface Change {
+  /** Where it begins; of a truncation, the new length. */
+  offset: number;
+  /** undefined is a truncation. */
+  data: Buffer | undefined;
+  /** False while the call is under way. */
+  done: boolean;
+  /** A sync has failed to write it and no other one will. */
+  forgotten: boolean;
+}
+
+class File {
+  #content = Buffer.alloc(0);
+  #size = 0;
+  /** In the order in which they began, since the last sync. */
+  pending: Change[] = [];
+  /** Grows whenever what is certain changes. */
+  version = 0;
+
+  get durable(): Buffer {
+    return this.#content.subarray(0, this.#size);
+  }
+
+  /** These changes are on the disk, and with them the pages they are on as the program sees them. */
+  commit(changes: ReadonlySet<Change>): void {
+    if (changes.size === 0) return;
+    const pages = new Set(touchedPages([...changes], this.#size));
+    let left: Change[] = [];
+    for (const change of this.pending) {
+      if (changes.has(change)) {
+        this.#apply(change);
+        // What lay beyond the new end is gone, written or not.
+        if (!change.data) left = left.filter(({ offset }) => offset < change.offset);
+      } else if (change.forgotten) {
+        const parts = byPage(change);
+        for (const part of parts) if (pages.has(pageOf(part))) this.#apply(part);
+        left.push(...parts.filter((part) => !pages.has(pageOf(part))));
+      } else {
+        left.push(change);
+      }
+    }
+    this.pending = left;
+    this.version++;
+  }
+
+  #apply({ offset, data }: Pick<Change, 'offset' | 'data'>): void {
+    const end = data ? Math.max(this.#size, offset + data.length) : offset;
+    if (end > this.#content.length) {
+      const larger = Buffer.alloc(Math.max(end, this.#content.length * 2));
+      this.#content.copy(larger, 0, 0, this.#size);
+      this.#content = larger;
+    }
+    if (data) data.copy(this.#content, offset);
+    else if (offset < this.#size) this.#content.fill(0, offset, this.#size);
+    this.#size = end;
+  }
+}
+
+function pageOf({ offset }: Pick<Change, 'offset'>): number {
+  return Math.floor(offset / PAGE);
+}
+
+/** A write as one for each page. */
+function byPage(change: Change): Change[] {
+  const { offset, data } = change;
+  if (!data) return [change];
+  return touchedPages([change], 0).map((page) => {
+    const from = Math.max(offset, page * PAGE);
+    return {
+      ...change,
+      offset: from,
+      data: data.subarray(from - offset, (page + 1) * PAGE - offset),
+    };
+  });
+}
+
+type Renaming =
+  | { kind: 'create'; path: string; file: File }
+  | { kind: 'unlink'; path: string }
+  | { kind: 'rename'; from: string; to: string };
+
+type Names = Map<string, File>;
+
+function apply(names: Names, change: Renaming): void {
+  if (change.kind === 'create') names.set(change.path, change.file);
+  else if (change.kind === 'unlink') names.delete(change.path);
+  else {
+    const file = names.get(change.from);
+    names.delete(change.from);
+    if (file) names.set(change.to, file);
+  }
+}
+
+interface OpenFile {
+  /** undefined for a folder. */
+  file: File | undefined;
+  position: number;
+  append: boolean;
+}
+
+interface Sync {
+  changes: Set<Change>;
+  /** How many renamings, from the first of all, are certain with it. */
+  renamings: number;
+}
+
+/** A number in [0, 1), from a seed: a failing image can be made again. */
+export function seededRandom(seed: number): () => number {
+  let state = seed >>> 0;
+  return () => {
+    state = (state + 0x6d2b79f5) >>> 0;
+    let t = state;
+    t = Math.imul(t ^ (t >>> 15), t | 1);
+    t ^= t + Math.imul(t ^ (t >>> 7), t | 61);
+    return ((t ^ (t >>> 14)) >>> 0) / 2 ** 32;
+  };
+}
+
+/** Follows the steps of a log from an empty folder on. */
+export class Disk {
+  readonly #folder: string;
+  /** As the program sees it, and as it is certain to be on the disk. */
+  readonly #names: Names = new Map();
+  readonly #durableNames: Names = new Map();
+  /** Those that are not certain, and how many were certain before them. */
+  #renamings: Renaming[] = [];
+  #certainRenamings = 0;
+  readonly #open = new Map<number, OpenFile>();
+  readonly #writes = new Map<Step['call'], Change>();
+  readonly #syncs = new Map<Step['call'], Sync>();
+
+  readonly #forgets: (thread: number) => boolean;
+
+  /** @param forgets whether a failed sync of this thread loses what it should have written */
+  constructor(folder: string, forgets: (thread: number) => boolean = () => true) {
+    this.#folder = folder;
+    this.#forgets = forgets;
+  }
+
+  /** Whether the log has to have the calls on this path: everything that outlives the program. */
+  static follows(folder: string): (path: string) => boolean {
+    // The index beside the log (-shm) is rebuilt by whoever opens the file first; lock.db says
+    // only who runs.
+    return (path) =>
+      path.startsWith('socket:') ||
+      path === folder ||
+      (path.startsWith(`${folder}/`) && !/-shm$|\/lock\.db(-journal)?$/.test(path));
+  }
+
+  /** Identifies what is certain: two moments with the same text have the same certain image. */
+  get state(): string {
+    return [...this.#durableNames]
+      .map(([path, file]) => `${path}=${this.#idOf(file)}.${file.version}`)
+      .join(' ');
+  }
+
+  readonly #ids = new Map<File, number>();
+
+  #idOf(file: File): number {
+    if (!this.#ids.has(file)) this.#ids.set(file, this.#ids.size);
+    return this.#ids.get(file) as number;
+  }
+
+  apply({ phase, call, thread }: Step): void {
+    switch (call.kind) {
+      case 'open':
+        return phase === 'end' ? this.#opened(call) : undefined;
+      case 'close':
+        // Its number can be given out again from the beginning of the call on.
+        return void (phase === 'begin' && this.#open.delete(call.fd));
+      case 'write':
+        return call.path.startsWith('socket:') ? undefined : this.#write(phase, call);
+      case 'truncate':
+        return this.#truncate(phase, call);
+      case 'sync':
+        return this.#sync(phase, call, thread);
+      case 'unlink':
+        return phase === 'end' && !call.failed
+          ? this.#rename({ kind: 'unlink', path: call.path })
+          : undefined;
+      case 'rename':
+        return phase === 'end' && !call.failed
+          ? this.#rename({ kind: 'rename', from: call.from, to: call.to })
+          : undefined;
+      case 'unknown':
+        throw new Error(`the model of the disk does not know ${call.line}`);
+    }
+  }
+
+  #opened({ path, fd, create, truncate, append }: Step['call'] & { kind: 'open' }): void {
+    if (fd < 0) return;
+    if (path === this.#folder)
+      return void this.#open.set(fd, { file: undefined, position: 0, append: false });
+    let file = this.#names.get(path);
+    if (!file) {
+      // A folder below; or a file that was there before the log began, which this model excludes.
+      if (!create) return void this.#open.set(fd, { file: undefined, position: 0, append: false });
+      file = new File();
+      this.#rename({ kind: 'create', path, file });
+    } else if (truncate) {
+      file.pending.push({ offset: 0, data: undefined, done: true, forgotten: false });
+    }
+    this.#open.set(fd, { file, position: 0, append });
+  }
+
+  #fileOf(fd: number): OpenFile & { file: File } {
+    const open = this.#open.get(fd);
+    if (!open?.file) throw new Error(`file descriptor ${fd} is not known to the model of the disk`);
+    return open as OpenFile & { file: File };
+  }
+
+  #write(phase: Step['phase'], call: Step['call'] & { kind: 'write' }): void {
+    const open = this.#fileOf(call.fd);
+    if (phase === 'begin') {
+      if (open.append) throw new Error('the model of the disk does not know O_APPEND');
+      const offset = call.offset ?? open.position;
+      const change: Change = { offset, data: call.data, done: false, forgotten: false };
+      open.file.pending.push(change);
+      this.#writes.set(call, change);
+      return;
+    }
+    const change = this.#writes.get(call) as Change;
+    this.#writes.delete(call);
+    change.done = true;
+    change.data = call.data.subarray(0, call.written);
+    if (call.offset === null) open.position += call.written;
+  }
+
+  #truncate(phase: Step['phase'], call: Step['call'] & { kind: 'truncate' }): void {
+    if (phase === 'begin' || call.failed) return;
+    const { file } = this.#fileOf(call.fd);
+    file.pending.push({ offset: call.length, data: undefined, done: true, forgotten: false });
+  }
+
+  #sync(phase: Step['phase'], call: Step['call'] & { kind: 'sync' }, thread: number): void {
+    const open = this.#open.get(call.fd);
+    if (!open) throw new Error(`the model of the disk does not know the synced ${call.path}`);
+    const { file } = open;
+    if (phase === 'begin') {
+      const changes = file?.pending.filter(({ done, forgotten }) => done && !forgotten) ?? [];
+      const made = file ? this.#lastRenamingOf(file) + 1 : this.#renamings.length;
+      this.#syncs.set(call, {
+        changes: new Set(changes),
+        renamings: this.#certainRenamings + made,
+      });
+      return;
+    }
+    const { changes, renamings } = this.#syncs.get(call) as Sync;
+    this.#syncs.delete(call);
+    if (call.failed) {
+      if (!this.#forgets(thread)) return;
+      // Lengths and names belong to the journal, which writes them another time.
+      for (const change of changes) change.forgotten = change.data !== undefined;
+      return;
+    }
+    file?.commit(changes);
+    const certain = this.#renamings.splice(0, Math.max(0, renamings - this.#certainRenamings));
+    for (const renaming of certain) apply(this.#durableNames, renaming);
+    this.#certainRenamings += certain.length;
+  }
+
+  #lastRenamingOf(file: File): number {
+    return this.#renamings.findLastIndex(
+      (renaming) =>
+        (renaming.kind === 'create' && renaming.file === file) ||
+        (renaming.kind === 'rename' && this.#names.get(renaming.to) === file),
+    );
+  }
+
+  #rename(renaming: Renaming): void {
+    apply(this.#names, renaming);
+    this.#renamings.push(renaming);
+  }
+
+  /**
+   * Writes the files as a power loss at this moment would leave them. Without `random` everything
+   * that is not certain is gone; with it, some of it is there.
+   */
+  writeImage(target: string, random?: () => number): void {
+    const names = new Map(this.#durableNames);
+    if (random) {
+      const kept = Math.floor(random() * (this.#renamings.length + 1));
+      for (const renaming of this.#renamings.slice(0, kept)) apply(names, renaming);
+    }
+    for (const [path, file] of names) {
+      const to = join(target, relative(this.#folder, path));
+      mkdirSync(dirname(to), { recursive: true });
+      writeFileSync(to, random ? torn(file, random) : file.durable);
+    }
+  }
+}
+
+/** The file with some of its pending changes: any pages, some of them torn between two states. */
+function torn({ durable, pending }: File, random: () => number): Buffer {
+  if (pending.length === 0) return durable;
+  // The length is a matter of its own: zeros where it grew without its pages.
+  const size = sizeAfter(durable.length, pending.slice(0, moment(pending.length, random)));
+  const result = Buffer.alloc(size);
+  durable.subarray(0, size).copy(result);
+  const stateAfter = (page: number, count: number): Buffer => {
+    const state = Buffer.alloc(PAGE);
+    durable.subarray(page * PAGE, (page + 1) * PAGE).copy(state);
+    for (const { offset, data } of pending.slice(0, count))
+      overlay(state, page * PAGE, offset, data);
+    return state;
+  };
+  for (const page of touchedPages(pending, durable.length)) {
+    if (page * PAGE >= size) continue;
+    const state = stateAfter(page, random() < 0.4 ? 0 : moment(pending.length, random));
+    if (random() < 0.5) tear(state, stateAfter(page, moment(pending.length, random)), random);
+    state.copy(result, page * PAGE);
+  }
+  return result;
+}
+
+function tear(state: Buffer, other: Buffer, random: () => number): void {
+  for (let at = 0; at < PAGE; at += SECTOR) {
+    if (random() < 0.5) other.copy(state, at, at, at + SECTOR);
+  }
+}
+
+function sizeAfter(size: number, changes: readonly Change[]): number {
+  return changes.reduce(
+    (now, { offset, data }) => (data ? Math.max(now, offset + data.length) : offset),
+    size,
+  );
+}
+
+/** How many of the changes have happened: often all, else any number. */
+function moment(count: number, random: () => number): number {
+  return random() < 0.5 ? count : Math.floor(random() * (count + 1));
+}
+
+function overlay(state: Buffer, pageAt: number, offset: number, data: Buffer | undefined): void {
+  if (!data) return void state.fill(0, Math.min(PAGE, Math.max(0, offset - pageAt)));
+  const from = Math.max(offset, pageAt);
+  const to = Math.min(offset + data.length, pageAt + PAGE);
+  if (from < to) data.copy(state, from - pageAt, from - offset, to - offset);
+}
+
+/** @param size how far a truncation reaches */
+function touchedPages(pending: readonly Pick<Change, 'offset' | 'data'>[], size: number): number[] {
+  const pages = new Set<number>();
+  for (const { offset, data } of pending) {
+    const end = data ? offset + data.length : size;
+    for (let page = Math.floor(offset / PAGE); page * PAGE < end; page++) pages.add(page);
+  }
+  return [...pages];
+}
