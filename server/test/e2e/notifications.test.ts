@@ -114,7 +114,8 @@ describe('sending', () => {
       data: { n: 7 },
     });
     const attempt = (await timeline(id)).find(({ type }) => type === 'attempt');
-    assert.deepEqual((attempt?.detail as { captured: { content: object } }).captured.content, {
+    assert.ok(attempt);
+    assert.deepEqual((attempt.detail as { captured: { content: object } }).captured.content, {
       subject: 'Order 7',
       text: 'Thanks',
     });
