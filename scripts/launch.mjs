@@ -22,6 +22,8 @@ const oldestLauncherMajor = 20;
  * exits with the first code that is not 0.
  */
 export async function launch(commandLines, { dev, cwd }) {
+  // Node keeps compiled code, and TypeScript with its types stripped, from one start to the next.
+  process.env.NODE_COMPILE_CACHE ??= join(root, 'node_modules', '.cache', 'tidings');
   try {
     if (major(process.versions.node) < oldestLauncherMajor) {
       throw new LaunchError(
