@@ -22,6 +22,8 @@ export type Answer =
       body?: string | Buffer;
       /** The answer is held back until this resolves. */
       after?: Promise<unknown>;
+      /** The answer comes at once, and the body of the request is not read before this resolves. */
+      readAfter?: Promise<unknown>;
     }
   /** Reads the request and never answers. */
   | 'hang'
@@ -92,6 +94,11 @@ export async function startHttpReceiver(
     const next = take();
     const { socket } = request;
     if (next === 'reset-before-body') return void resetOf(socket);
+    if (typeof next === 'object' && next.readAfter !== undefined) {
+      // By hand: node:http would read the rest to keep the connection.
+      socket.write(`HTTP/1.1 ${next.status} Early\r\nContent-Length: 0\r\n\r\n`);
+      await next.readAfter;
+    }
     const body = await readAll(request);
     const connection = sockets.get(rawOf(socket)) ?? 0;
     const { method = '', url: path = '', headers } = request;
@@ -108,7 +115,9 @@ export async function startHttpReceiver(
         await next.after;
         state.holding--;
       }
-      response.writeHead(next.status, next.headers).end(next.body ?? '');
+      if (next.readAfter === undefined) {
+        response.writeHead(next.status, next.headers).end(next.body ?? '');
+      }
     } else {
       state.holding++;
       socket.once('close', () => {

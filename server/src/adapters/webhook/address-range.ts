@@ -6,6 +6,7 @@
  * which is too much: addresses of cloud services that stand in public space, IPv6 outside of the
  * one block that is routed at all, and IPv6 that carries an IPv4 address inside.
  */
+import { isIP } from 'node:net';
 import ipaddr from 'ipaddr.js';
 
 export type Address = ipaddr.IPv4 | ipaddr.IPv6;
@@ -51,9 +52,10 @@ export function parseNetworks(setting: string, networks: readonly string[]): Net
   });
 }
 
-/** undefined when the text is no IP address. */
+/** undefined when the text is no IP address in a usual spelling; `URL` makes others usual. */
 export function parseIp(text: string): Address | undefined {
-  return ipaddr.isValid(text) ? ipaddr.parse(text) : undefined;
+  // Node first: ipaddr.js takes 17 µs to find out that a name is none.
+  return isIP(text) === 0 ? undefined : ipaddr.parse(text);
 }
 
 export function isWithin(address: Address, networks: readonly Network[]): boolean {

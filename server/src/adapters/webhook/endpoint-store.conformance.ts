@@ -112,7 +112,7 @@ function runCreating(open: () => Promise<Opened>): void {
     for (const url of ALIKE) urls.set(url, numberOf(await createIn(store, url)));
     for (const [url, id] of urls) {
       assert.equal((await store.get(APPLICATION, id))?.url, url);
-      const input = { applicationId: APPLICATION, url, secret: createSecret() };
+      const input = { applicationId: APPLICATION, url, createSecret };
       assert.equal((await store.ensure(input)).id, id);
       await exists(createIn(store, url));
     }
@@ -155,7 +155,7 @@ function runCreating(open: () => Promise<Opened>): void {
 
 function runEnsuring(open: () => Promise<Opened>): void {
   const ensureIn = (store: WebhookEndpointStore, url = URL_A, secret = createSecret()) =>
-    store.ensure({ applicationId: APPLICATION, url, secret });
+    store.ensure({ applicationId: APPLICATION, url, createSecret: () => secret });
 
   test('100 calls at once make one endpoint, with one of their secrets', async () => {
     await using opened = await open();
@@ -461,7 +461,7 @@ function runIsolation(open: () => Promise<Opened>): void {
       [APPLICATION, first],
       [OTHER, second],
     ] as const) {
-      const found = await store.ensure({ applicationId, url: URL_A, secret: createSecret() });
+      const found = await store.ensure({ applicationId, url: URL_A, createSecret });
       assert.deepEqual([formatId('whe', found.id), found.secrets], [id, [secret]]);
       assert.deepEqual(
         (await listAll(store, applicationId)).map((shown) => shown.id),

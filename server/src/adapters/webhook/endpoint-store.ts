@@ -47,10 +47,16 @@ export interface WebhookEndpointStore {
   }): Promise<WebhookEndpointWithSecret>;
 
   /**
-   * The endpoint with exactly this URL, enabled or not; made with the given secret when there is
-   * none. Concurrent calls get the same one. Cheap when it exists: called for each delivery.
+   * The endpoint with exactly this URL, enabled or not; made when there is none, with a secret
+   * from `createSecret`. Concurrent calls get the same endpoint. Cheap when it exists: called for
+   * each delivery.
    */
-  ensure(input: { applicationId: number; url: string; secret: string }): Promise<SigningEndpoint>;
+  ensure(input: {
+    applicationId: number;
+    url: string;
+    /** Gives a new `whsec_…`; may be called in vain. */
+    createSecret: () => string;
+  }): Promise<SigningEndpoint>;
 
   /** undefined when the application has no such endpoint. */
   get(applicationId: number, id: number): Promise<WebhookEndpoint | undefined>;

@@ -42,7 +42,7 @@ function openClient(
 
 function post(client: HttpClient, url: string, signal = new AbortController().signal) {
   const headers = { 'content-type': 'application/json', 'x-test': 'yes' };
-  return client.post(new URL(url), { headers, body: Buffer.from('{"a":"é"}') }, signal);
+  return client.post(new URL(url), { headers, body: '{"a":"é"}' }, signal);
 }
 
 function answered(exchange: Exchange): Exchange & { kind: 'answer' } {
@@ -141,6 +141,22 @@ for (const [scheme, start] of Object.entries(SCHEMES)) {
       await receiver.until(({ open }) => open === 0);
       // What the two kernels and the server buffered; nothing near 10 GB.
       assert.ok(receiver.bytesFlooded < 64 * 1024 * 1024, `${receiver.bytesFlooded}`);
+      await worksOn(client, receiver);
+    });
+
+    test('ends with an answer that comes before the request was read', async () => {
+      await using receiver = await start();
+      using client = openClient();
+      const read = Promise.withResolvers<void>();
+      receiver.answer({ status: 413, readAfter: read.promise });
+      // More than the buffers of both kernels take.
+      const request = { headers: {}, body: 'x'.repeat(32 * 1024 * 1024) };
+      const { signal } = new AbortController();
+      const answer = answered(await client.post(new URL(receiver.origin), request, signal));
+      assert.equal(answer.status, 413);
+      read.resolve();
+      await receiver.until(({ open }) => open === 0);
+      assert.equal(receiver.requests.length, 0, 'the rest is not sent');
       await worksOn(client, receiver);
     });
 
@@ -391,7 +407,7 @@ describe('the inside is not reached', () => {
       import { createHttpClient } from ${JSON.stringify(moduleUrl('http-client.ts'))};
       const guard = createAddressGuard({ allowedNetworks: ['127.0.0.1/32'] });
       const client = createHttpClient({ guard, timeoutMs: 30000, maxConnectionsPerHost: 1 });
-      const request = { headers: {}, body: Buffer.from('{}') };
+      const request = { headers: {}, body: '{}' };
       const signal = new AbortController().signal;
       const exchange = await client.post(new URL('${receiver.origin}/'), request, signal);
       client.close();

@@ -93,7 +93,8 @@ function reasonOfAbort(signal: AbortSignal): string {
 
 interface PostRequest {
   headers: Record<string, string>;
-  body: Buffer;
+  /** Text, because Node writes head and text together, but head and bytes in two parts. */
+  body: string;
 }
 
 /** State of one request: waiting for its place, under way, settled with its one Exchange. */
@@ -143,7 +144,7 @@ class Attempt {
       port: url.port,
       path: url.pathname + url.search,
       method: 'POST',
-      headers: { ...headers, 'content-length': String(body.length) },
+      headers: { ...headers, 'content-length': String(Buffer.byteLength(body)) },
       opening: (giveUp) => {
         this.#stopOpening = giveUp;
       },
@@ -218,8 +219,10 @@ class Attempt {
     const resolve = this.#resolve;
     if (resolve === undefined) return;
     this.#resolve = undefined;
-    // A connection whose answer was read to its end goes back to the agent; any other is closed.
-    if (exchange.kind !== 'answer' || !exchange.complete) {
+    // A connection that has carried the whole request and the whole answer goes back to the agent;
+    // any other is closed.
+    const whole = exchange.kind === 'answer' && exchange.complete;
+    if (!whole || this.#request?.writableFinished !== true) {
       this.#request?.destroy();
       this.#stopOpening?.();
     }

@@ -63,11 +63,12 @@ export function describeAnswer(answer: {
   for (const name of SHOWN_HEADERS) {
     if (headers[name] !== undefined) lines.push(`${name}: ${headers[name]}`);
   }
-  if (headers.location !== undefined) lines.push(`location: ${withoutQuery(headers.location)}`);
+  if (headers.location !== undefined)
+    lines.push(`location: ${maskSecrets(withoutQuery(headers.location))}`);
   if (!complete) lines.push('(the answer was not read to its end)');
   const head = lines.join('\n');
   const body = textOf(answer.body);
-  return shorten(maskSecrets(body === '' ? head : `${head}\n\n${body}`));
+  return shorten(body === '' ? head : `${head}\n\n${maskSecrets(body)}`);
 }
 
 function shorten(text: string): string {
@@ -83,6 +84,7 @@ function withoutQuery(location: string): string {
 const BODY_BYTES = 4 * RESPONSE_LIMIT;
 
 function textOf(body: Buffer): string {
+  if (body.length === 0) return '';
   const text = body.subarray(0, BODY_BYTES).toString('utf8');
   return text.replace(/[^\P{Cc}\n\t]/gu, ' ').trim();
 }

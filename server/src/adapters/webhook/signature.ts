@@ -37,14 +37,14 @@ export interface Signed {
  * @param secrets newest first; verifiers take the request when any one fits
  */
 export function sign(
-  { id, at, body }: { id: string; at: number; body: Buffer },
+  { id, at, body }: { id: string; at: number; body: string },
   secrets: readonly string[],
 ): Signed {
   const timestamp = String(Math.floor(at / 1000));
   const signatures = secrets.map((secret) => {
     const key = parseSecret(secret);
     if (key === undefined) throw new Error('a stored webhook secret is not one');
-    const digest = createHmac('sha256', key).update(`${id}.${timestamp}.`).update(body);
+    const digest = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`);
     return `v1,${digest.digest('base64')}`;
   });
   return {

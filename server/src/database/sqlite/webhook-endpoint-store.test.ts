@@ -134,8 +134,7 @@ test('a success is not skipped while the failure before it is being written', as
 test('ensuring an endpoint that exists writes nothing, and never hands out its memory', async () => {
   await using stores = openStores();
   const { store, written } = stores;
-  const ensure = () =>
-    store.ensure({ applicationId: APPLICATION, url: URL_A, secret: createSecret() });
+  const ensure = () => store.ensure({ applicationId: APPLICATION, url: URL_A, createSecret });
   const first = await ensure();
   const secrets = [...first.secrets];
   first.secrets.push('changed');
@@ -201,7 +200,7 @@ test('while the file cannot be used it says so in the words of the service, and 
     () => store.get(APPLICATION, id),
     () => store.signing(APPLICATION, id),
     () => store.list(APPLICATION, { limit: 1, before: null }),
-    () => store.ensure({ applicationId: APPLICATION, url: URL_A, secret: createSecret() }),
+    () => store.ensure({ applicationId: APPLICATION, url: URL_A, createSecret }),
     () => store.update(APPLICATION, id, { description: 'x' }),
     () => store.rotate(APPLICATION, id, { secret: createSecret(), previousUntil: 0 }),
     () => store.recordResult(APPLICATION, id, { ok: false, at: 1 }),

@@ -99,16 +99,16 @@ export class SqliteWebhookEndpointStore implements WebhookEndpointStore {
   async ensure(input: {
     applicationId: number;
     url: string;
-    secret: string;
+    createSecret: () => string;
   }): Promise<SigningEndpoint> {
-    const { applicationId, url, secret } = input;
+    const { applicationId, url, createSecret } = input;
     const known = this.#byUrl(urlKey(applicationId, url));
     if (known) return this.#signingOf(known);
     const values: CreateArgument = [
       applicationId,
       url,
       null,
-      this.#box.seal(secret),
+      this.#box.seal(createSecret()),
       this.#clock.now(),
     ];
     const row = await this.#write<Row>('ensureWebhookEndpoint', values);

@@ -16,7 +16,7 @@ import {
   type ProviderContext,
 } from '../../provider.ts';
 import type { WebhookAddress } from '../adapter.ts';
-import { type AddressGuard, createAddressGuard } from '../address-guard.ts';
+import { type AddressGuard, type CheckedUrl, createAddressGuard } from '../address-guard.ts';
 import type { WebhookContent } from '../content.ts';
 import type { DisabledReason, SigningEndpoint } from '../endpoint-store.ts';
 import { createHttpClient, type Exchange, type HttpClient } from '../http-client.ts';
@@ -115,17 +115,33 @@ export function openAccount(
     timeoutMs: config.timeoutMs ?? TIMEOUT_MS,
     maxConnectionsPerHost: config.maxConnectionsPerHost ?? CONNECTIONS_PER_HOST,
   });
+  const account: Account = { context, checkUrl: remembering(guard.checkUrl), client };
   return {
-    send: (delivery, signal) =>
-      send({ context, guard, client }, delivery as WebhookDelivery, signal),
+    send: (delivery, signal) => send(account, delivery as WebhookDelivery, signal),
     close: async () => client.close(),
   };
 }
 
 interface Account {
   context: ProviderContext<HttpConfig>;
-  guard: AddressGuard;
+  checkUrl: AddressGuard['checkUrl'];
   client: HttpClient;
+}
+
+/** URLs whose judgement is remembered; past it all are forgotten, which costs a few µs each. */
+const REMEMBERED_URLS = 10_000;
+
+/** A guard does not change its mind about a text. */
+function remembering(checkUrl: AddressGuard['checkUrl']): AddressGuard['checkUrl'] {
+  const known = new Map<string, CheckedUrl>();
+  return (text) => {
+    const remembered = known.get(text);
+    if (remembered !== undefined) return remembered;
+    const checked = checkUrl(text);
+    if (known.size >= REMEMBERED_URLS) known.clear();
+    known.set(text, checked);
+    return checked;
+  };
 }
 
 async function send(
@@ -150,17 +166,17 @@ async function send(
 
 /** The endpoint of a delivery and its URL as checked today, or why there is none. */
 async function findEndpoint(
-  { context, guard }: Account,
+  { context, checkUrl }: Account,
   { address, applicationId }: WebhookDelivery,
 ): Promise<{ endpoint: SigningEndpoint; url: URL } | Outcome> {
   const store = context.services.webhookEndpoints;
   if ('url' in address) {
     // Checked first: a URL that is refused leaves no endpoint behind.
-    const checked = guard.checkUrl(address.url);
+    const checked = checkUrl(address.url);
     if (!checked.ok) return refusedAddress(`the URL ${checked.message}`);
     // A secret of its own for each endpoint, since its receiver could forge what is signed with
     // it. Who wants to know it creates the endpoint beforehand or rotates the secret.
-    const input = { applicationId, url: checked.url.href, secret: createSecret() };
+    const input = { applicationId, url: checked.url.href, createSecret };
     return usable(await store.ensure(input), checked.url);
   }
   const endpoint = await store.signing(applicationId, address.endpointId);
@@ -168,7 +184,7 @@ async function findEndpoint(
     return { kind: 'rejected', reason: 'endpoint_unknown', scope: 'recipient' };
   }
   // Checked when it was saved, but the operator may allow less by now.
-  const checked = guard.checkUrl(endpoint.url);
+  const checked = checkUrl(endpoint.url);
   return checked.ok ? usable(endpoint, checked.url) : refusedAddress(`the URL ${checked.message}`);
 }
 
@@ -187,21 +203,19 @@ function disabled(response: string): Outcome {
  * `type` is the message's category, which names the kind of event as Standard Webhooks wants it,
  * and `notification` without one. `timestamp` is when the message was accepted, not the attempt.
  */
-function bodyOf(delivery: WebhookDelivery): Buffer {
+function bodyOf(delivery: WebhookDelivery): string {
   const { payload } = delivery.content as WebhookContent;
   const { messageId, notificationId, recipient, collapseKey, metadata } = delivery;
-  return Buffer.from(
-    JSON.stringify({
-      type: delivery.category ?? 'notification',
-      timestamp: new Date(delivery.createdAt).toISOString(),
-      id: messageId,
-      notificationId,
-      userId: recipient.userId,
-      collapseKey: collapseKey ?? undefined,
-      metadata: Object.keys(metadata).length > 0 ? metadata : undefined,
-      data: payload,
-    }),
-  );
+  return JSON.stringify({
+    type: delivery.category ?? 'notification',
+    timestamp: new Date(delivery.createdAt).toISOString(),
+    id: messageId,
+    notificationId,
+    userId: recipient.userId,
+    collapseKey: collapseKey ?? undefined,
+    metadata: Object.keys(metadata).length > 0 ? metadata : undefined,
+    data: payload,
+  });
 }
 
 /** Keeps the endpoint's series of failures, and switches it off when it is over with it. */
