@@ -66,7 +66,6 @@ export async function openInboxApp(options: InboxAppOptions = {}): Promise<Inbox
     accessLogSampling: 0,
   });
   const { caller, key } = await adminOf(records, clock);
-  // biome-ignore lint/nursery/useAwaitThenable: it is a promise; of two overloads the rule sees the one with a callback
   await app.listen({ host: '127.0.0.1', port: 0 });
   const { port } = app.server.address() as AddressInfo;
   const ada = { applicationId: caller.applicationId, userId: 'ada' };

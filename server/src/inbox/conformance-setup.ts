@@ -15,6 +15,8 @@ export interface TestInbox extends AsyncDisposable {
   fill(full: boolean): void;
   /** The projection follows while this is true, as it is at first; otherwise it stays behind. */
   following: boolean;
+  /** How long it takes, as it does in another thread; no time at first. */
+  pause: () => Promise<void>;
 }
 
 export async function openTestInbox(): Promise<TestInbox> {
@@ -32,6 +34,7 @@ export async function openTestInbox(): Promise<TestInbox> {
       projection: shown.reader,
       writer: hot.writer,
       caughtUp: async () => {
+        await inbox.pause();
         while (inbox.following && follower.step());
       },
     }),
@@ -44,6 +47,7 @@ export async function openTestInbox(): Promise<TestInbox> {
       written.exec(`PRAGMA max_page_count = ${full ? pages : 1_000_000}`);
     },
     following: true,
+    pause: async () => {},
     async [Symbol.asyncDispose]() {
       shown.close();
       await hot[Symbol.asyncDispose]();

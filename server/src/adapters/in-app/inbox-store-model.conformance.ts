@@ -17,7 +17,7 @@ const OWNERS: readonly InboxOwner[] = [
   { applicationId: 1, userId: 'Ada' },
   { applicationId: 2, userId: 'ada' },
 ];
-const MESSAGES = 12;
+const MESSAGES = 8;
 
 type Step =
   | { kind: 'deliver'; item: NewInboxItem }
@@ -43,7 +43,10 @@ const mark = fc
   .record({
     owner,
     action: fc.constantFrom(...INBOX_ACTIONS),
-    items: fc.oneof(fc.constant('all' as const), fc.array(messageId, { maxLength: 4 })),
+    items: fc.oneof(
+      fc.constant('all' as const),
+      fc.array(messageId, { maxLength: 4, size: 'max' }),
+    ),
     category,
   })
   .map(
@@ -61,7 +64,10 @@ export function runInboxStoreModel(
   open: () => Promise<AsyncDisposable & { store: InboxStore }>,
 ): void {
   test('random histories end as they do in memory', async () => {
-    const steps = fc.array(fc.oneof({ weight: 2, arbitrary: deliver }, mark), { maxLength: 40 });
+    const steps = fc.array(fc.oneof({ weight: 2, arbitrary: deliver }, mark), {
+      maxLength: 40,
+      size: 'max',
+    });
     await fc.assert(
       fc.asyncProperty(steps, async (history) => {
         await using opened = await open();

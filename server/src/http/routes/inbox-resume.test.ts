@@ -32,6 +32,11 @@ function randomFrom(seed: number): () => number {
   };
 }
 
+/** Lets others have their turn, so that what happens at the same time is mixed differently each time. */
+async function turns(random: () => number): Promise<void> {
+  for (let left = Math.floor(random() * 6); left > 0; left--) await setImmediate();
+}
+
 interface Follower {
   owner: InboxOwner;
   /** Ids in the order in which they came. */
@@ -107,13 +112,15 @@ async function deliverAll(
       }
     }
     await Promise.all(group);
-    for (let turns = random() * 4; turns > 0; turns--) await setImmediate();
+    await turns(random);
   }
 }
 
 async function run(follow: Follow, seed: number): Promise<Follower[]> {
   await using api = await openInboxApp();
   const random = randomFrom(seed);
+  // Catching up takes a while, in which items keep coming.
+  api.inbox.pause = () => turns(random);
   const followers = Array.from({ length: USERS }, (_, i): Follower => {
     const owner = { ...api.ada, userId: `user-${i}` };
     return { owner, received: [], last: 0, connections: 0 };

@@ -176,7 +176,6 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
   app.get<{ Querystring: InboxStreamQuery }>(
     '/v1/inbox/stream',
     {
-      exposeHeadRoute: false,
       // Behind the validation, so that a ticket is only used up by a request that can be answered.
       preHandler: async (request) => {
         const { ticket } = request.query;
@@ -213,7 +212,6 @@ function addSocket(app: FastifyInstance, service: InboxService): void {
   app.route({
     method: 'GET',
     url: SOCKET_PATH,
-    exposeHeadRoute: false,
     schema: ofUser({
       operationId: 'openInboxSocket',
       summary: 'Follow an inbox live (WebSocket)',
