@@ -53,6 +53,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const suspects: QueueEntry[] = [];
   const underWay: [number, number, number] = [0, 0, 0];
   const incomplete = new Set<Lane>();
+  /** Entries per channel that are being claimed: their account does not know of them yet. */
+  const spoken = new Map<string, number>();
   const work = new Set<Promise<void>>();
   let claims = 0;
   let suspectUnderWay = false;
@@ -92,9 +94,15 @@ export function createProcessor(options: ProcessorOptions): Processor {
     const parts = divide(places, free as [number, number, number], shares);
     const group: QueueEntry[] = [];
     for (const lane of LANES_IN_ORDER) {
-      underWay[lane] += buffer(lane).take(parts[lane] as number, capacity, group);
+      underWay[lane] += buffer(lane).take(parts[lane] as number, unspoken, group);
     }
+    for (const { channel } of group) spoken.set(channel, (spoken.get(channel) ?? 0) + 1);
     return group;
+  }
+
+  /** What a channel can begin besides what has been claimed for it already. */
+  function unspoken(channel: string): number {
+    return capacity(channel) - (spoken.get(channel) ?? 0);
   }
 
   function begin(group: QueueEntry[]): void {
@@ -116,6 +124,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
     failpoint('after-claim');
     claims--;
     group.forEach((entry, i) => {
+      // Delivery asks its account for a place before it first waits for anything.
+      spoken.set(entry.channel, (spoken.get(entry.channel) ?? 1) - 1);
       if (held[i]) run(entry);
       else underWay[entry.lane]--;
     });
@@ -186,7 +196,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
     async stop() {
       stopping = true;
       timer?.cancel();
-      await Promise.all(work);
+      // A claim that is under way becomes a delivery, which is finished too.
+      while (work.size > 0) await Promise.all(work);
     },
   };
 }
