@@ -6,6 +6,7 @@ import { launch, root } from './launch.mjs';
 const testFiles = [
   'server/src/**/*.test.ts',
   'server/test/e2e/**/*.test.ts',
+  'server/bench/**/*.test.ts',
   'contracts/src/**/*.test.ts',
   'scripts/**/*.test.mjs',
 ];
@@ -16,12 +17,15 @@ const plain = process.stdout.isTTY && !process.env.NO_COLOR ? [] : ['--colors=of
 // Each task: does it need the development dependencies, and which command lines of Node is it?
 const tasks = {
   start: { dev: false, commands: (args) => [['server/src/main.ts', 'start', ...args]] },
-  test: { dev: true, commands: (args) => [testCommand(args, testFiles, { concurrency: 2 })] },
+  test: {
+    dev: true,
+    commands: (args) => [testCommand(args, testFiles, { concurrency: 2, minutes: 5 })],
+  },
   // Fault tests kill processes, fill disks and slow down system calls: never two at a time.
   'test:faults': {
     dev: true,
     commands: (args) => [
-      testCommand(args, ['server/test/faults/**/*.test.ts'], { concurrency: 1 }),
+      testCommand(args, ['server/test/faults/**/*.test.ts'], { concurrency: 1, minutes: 10 }),
     ],
   },
   bench: { dev: true, commands: (args) => [['server/bench/run.ts', ...args]] },
@@ -40,13 +44,15 @@ const tasks = {
 };
 
 /** Arguments that are not options name the files to run instead of all. */
-function testCommand(args, allFiles, { concurrency }) {
+function testCommand(args, allFiles, { concurrency, minutes }) {
   const options = args.filter((arg) => arg.startsWith('-'));
   const files = args.filter((arg) => !arg.startsWith('-'));
   const reporter = pathToFileURL(join(root, 'scripts', 'reporter.mjs')).href;
   return [
     '--test',
     `--test-concurrency=${concurrency}`,
+    // A test that hangs fails by its name instead of taking the whole run with it.
+    `--test-timeout=${minutes * 60_000}`,
     `--test-reporter=${reporter}`,
     '--test-reporter-destination=stdout',
     ...options,
