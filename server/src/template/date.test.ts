@@ -40,7 +40,8 @@ describe('directives', () => {
     const pattern = fc.array(fc.oneof(padded, plain), { maxLength: 6 }).map((all) => all.join(''));
     const seconds = fc.oneof(
       fc.integer({ min: -62_135_596_800, max: 253_402_300_799 }),
-      fc.double({ min: 0, max: 4e9, noNaN: true }).map((any) => Math.round(any * 1000) / 1000),
+      // Parts of seconds that are whole milliseconds: liquidjs cuts off, we round.
+      fc.integer({ min: 0, max: 32e9 }).map((eighths) => eighths / 8),
     );
     fc.assert(
       fc.property(seconds, pattern, (value, directives) => {
