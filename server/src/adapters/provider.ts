@@ -126,6 +126,11 @@ export interface ProviderDefinition<ConfigSchema extends Type.TSchema = Type.TSc
    * the whole account is one destination (an SMTP relay); a webhook's is its endpoint.
    */
   destination?(delivery: Delivery<never>): string;
+  /**
+   * Why nothing may be sent to this address, as far as the configuration tells: asked when a message
+   * is accepted, so that its sender learns it then. undefined when it may. Cheap and without waiting.
+   */
+  checkAddress?(address: never, config: Type.Static<ConfigSchema>): string | undefined;
   create(context: ProviderContext<Type.Static<ConfigSchema>>): ProviderAccount;
 }
 

@@ -75,7 +75,7 @@ export async function startApi(
     store: stores.notifications,
     events: stores.events,
     templates,
-    adapters: catalog,
+    adapters: { ...catalog, refusal: addressRefusal(config, catalog) },
     dispatcher: createDispatcher(queue),
     hints,
     clock,
@@ -209,6 +209,15 @@ function describeChannels(config: Config, catalog: Catalog): ChannelInfo[] {
       },
     };
   });
+}
+
+/** Asks the first account of a channel, which is the one that would send. */
+function addressRefusal(config: Config, catalog: Catalog) {
+  const accounts = resolveAccounts(config, catalog, process.env);
+  return (channel: string, address: unknown): string | undefined => {
+    const [account] = accounts.get(channel) ?? [];
+    return account?.provider.checkAddress?.(address as never, account.config);
+  };
 }
 
 /** The same guard at save as the provider has at connect: built from the account's own settings. */

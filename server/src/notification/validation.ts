@@ -17,6 +17,8 @@ const PAST_TOLERANCE_MS = 24 * 3_600_000;
 export interface Adapters {
   adapter(channel: string): AdapterDefinition | undefined;
   channels(): string[];
+  /** Why the provider of a channel would refuse this parsed address; undefined when it would not. */
+  refusal?(channel: string, address: unknown): string | undefined;
 }
 
 /** The recipient with addresses in their one spelling. */
@@ -42,8 +44,15 @@ export function checkRecipient(
     }
     addressed = true;
     const parsed = adapter.parseAddress(value);
-    if (parsed.ok) normalized[name] = parsed.normalized;
-    else errors.push({ path: `body.to.${name}`, message: parsed.message });
+    if (parsed.ok) {
+      // Addresses that stand for an outcome are never sent to.
+      const simulated = Object.values(adapter.simulated).includes(parsed.normalized);
+      const refusal = simulated ? undefined : adapters.refusal?.(name, parsed.address);
+      if (refusal !== undefined) {
+        throw invalid('forbidden_url', [{ path: `body.to.${name}`, message: refusal }]);
+      }
+      normalized[name] = parsed.normalized;
+    } else errors.push({ path: `body.to.${name}`, message: parsed.message });
   }
   if (/[\r\n]/.test(to.name ?? ''))
     errors.push({ path: 'body.to.name', message: 'must not have line breaks' });

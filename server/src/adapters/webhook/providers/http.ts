@@ -94,8 +94,25 @@ export default defineProvider<typeof HttpConfig>({
   // A second more than the longest `timeoutMs`, which then decides.
   limits: { concurrency: 500, ratePerSecond: null, timeoutMs: LONGEST_TIMEOUT_MS + 1000 },
   destination: destinationOf,
+  checkAddress: (address, config) => {
+    const webhook = address as WebhookAddress;
+    if (!('url' in webhook)) return undefined;
+    const checked = guardOf(config).checkUrl(webhook.url);
+    return checked.ok ? undefined : checked.message;
+  },
   create: (context) => openAccount(context, createAddressGuard(context.config)),
 });
+
+const guards = new WeakMap<HttpConfig, AddressGuard>();
+
+/** Made once per configuration: it is asked for every message that names a URL. */
+function guardOf(config: HttpConfig): AddressGuard {
+  const known = guards.get(config);
+  if (known) return known;
+  const guard = createAddressGuard(config);
+  guards.set(config, guard);
+  return guard;
+}
 
 type WebhookDelivery = Omit<Delivery, 'address'> & { address: WebhookAddress };
 
