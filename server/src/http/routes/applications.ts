@@ -2,6 +2,7 @@
 import {
   ApiKeyPage,
   ApiKeyParams,
+  type Application,
   ApplicationPage,
   type CreateApiKey,
   type CreateApplication,
@@ -42,7 +43,7 @@ function addApplications(app: FastifyInstance, applications: ApplicationService)
     }),
     async ({ query: { limit, cursor } }) => {
       const rows = await applications.list({ limit: limit + 1, before: readCursor(cursor) });
-      return pageOf(rows, limit, { id: ({ id }) => id, item: (row) => row });
+      return pageOf(rows, limit, { id: ({ id }) => id, item: shown });
     },
   );
 
@@ -55,8 +56,13 @@ function addApplications(app: FastifyInstance, applications: ApplicationService)
       body: Type.Ref('CreateApplication'),
       response: { 201: Type.Ref('Application') },
     }),
-    async (request, reply) => reply.code(201).send(await applications.create(request.body)),
+    async (request, reply) => reply.code(201).send(shown(await applications.create(request.body))),
   );
+}
+
+/** An application goes by its key; the number is the store's. */
+function shown({ key, name, createdAt }: Application): Application {
+  return { key, name, createdAt };
 }
 
 function addApiKeys(app: FastifyInstance, applications: ApplicationService): void {
