@@ -153,7 +153,7 @@ test('plain parts are those that liquidjs would have found', () => {
     }),
     { numRuns: 5000 },
   );
-  assert.ok(found > 1000, `only ${found} templates were plain`);
+  assert.ok(found > 800, `only ${found} templates were plain`);
 });
 
 test('text, outputs and comments are all it takes to become parts', () => {
