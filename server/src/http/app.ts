@@ -5,14 +5,14 @@
 import type { IncomingMessage } from 'node:http';
 import { Ajv, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
-import Fastify, { type FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
 import type { ApplicationStore } from '../application/application-store.ts';
 import { ServiceError } from '../errors.ts';
 import { addAuthentication } from './auth.ts';
 import { parseStrictJson } from './json.ts';
 import { addOpenApi } from './openapi.ts';
-import { errorHandler, sendProblem } from './problem.ts';
+import { errorHandler, problemOf, sendProblem } from './problem.ts';
 
 export interface AppOptions {
   applications: ApplicationStore;
@@ -37,6 +37,11 @@ const CHECK_INTERVAL_MS = 1_000;
 /** Longer than common load balancers keep an idle connection (60 s), so that they close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
+const PATH_FAULT = new ServiceError('invalid_request', {
+  detail: 'The path cannot be read: it is not encoded UTF-8, or too long.',
+  errors: [{ path: 'path', message: 'cannot be read' }],
+});
+
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   let requests = 0;
   const instance = Math.random().toString(36).slice(2, 8);
@@ -50,12 +55,17 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: 'idle',
     return503OnClosing: false,
-    http: { headersTimeout: HEADERS_TIMEOUT_MS, connectionsCheckingInterval: CHECK_INTERVAL_MS },
+    http: {
+      requireHostHeader: false,
+      headersTimeout: HEADERS_TIMEOUT_MS,
+      connectionsCheckingInterval: CHECK_INTERVAL_MS,
+    },
     exposeHeadRoutes: false,
     routerOptions: { maxParamLength: 1600, caseSensitive: true },
     clientErrorHandler,
     // What the framework refuses before any route or hook: a path that is no UTF-8, or too long.
-    frameworkErrors: (error, request, reply) => handleError(error, request, reply),
+    // Not with its own words: they repeat the whole URL, and with it whatever stands in the query.
+    frameworkErrors: (_error, _request, reply) => sendProblem(reply, PATH_FAULT),
   });
   setValidation(app);
   readJson(app);
@@ -68,6 +78,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       }),
     );
   });
+  addTransferRules(app);
   addRefusal(app, options.refusal);
   addAuthentication(app, options.applications);
   addAccessLog(app, options);
@@ -146,6 +157,74 @@ function readJson(app: FastifyInstance): void {
   });
 }
 
+/** How long a sender that goes on after its refusal has to read the answer. */
+const LINGER_MS = 500;
+
+/** What HTTP allows and two readers could understand differently, or what would be read for nothing. */
+/** Connections whose last answer is on its way: what else comes on them gets none. */
+const closing = new WeakSet<object>();
+
+function addTransferRules(app: FastifyInstance): void {
+  app.addHook('onRequest', (request, reply, done) => {
+    const { 'transfer-encoding': coding, host } = request.headers;
+    if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
+      reply.header('connection', 'close');
+      closing.add(request.raw.socket);
+      const fault = { path: 'header.transfer-encoding', message: 'must be chunked or left out' };
+      return done(new ServiceError('invalid_request', { errors: [fault] }));
+    }
+    const { rawHeaders, httpVersion } = request.raw;
+    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host');
+    const missing = httpVersion === '1.1' && hosts.length === 0;
+    if (missing || hosts.length > 1 || (host !== undefined && !HOST.test(host))) {
+      reply.header('connection', 'close');
+      const fault = { path: 'header.host', message: 'must be one host, with or without a port' };
+      return done(new ServiceError('invalid_request', { errors: [fault] }));
+    }
+    done();
+  });
+  app.addHook('onSend', (request, reply, _payload, done) => {
+    if (isLong(request)) reply.removeHeader('connection');
+    done();
+  });
+  // A body that was refused before its end is not read to its end: that may never come.
+  app.addHook('onResponse', (request, _reply, done) => {
+    if (isLong(request)) cutOff(request.raw);
+    done();
+  });
+  app.server.on('checkExpectation', (request, response) => {
+    const error = new ServiceError('invalid_request', {
+      detail: 'The expectation of the request cannot be met.',
+      errors: [{ path: 'header.expect', message: 'must be 100-continue or left out' }],
+    });
+    const body = JSON.stringify(problemOf(error, 'none', 417));
+    response.writeHead(417, { 'content-type': 'application/problem+json', connection: 'close' });
+    response.end(body);
+    request.socket.once('finish', () => request.socket.destroy());
+  });
+}
+
+const HOST = /^(\[[0-9a-f:.%]+\]|[^\s/?#@\\:[\]]+)(:\d{1,5})?$/i;
+/** What is left of a body up to this long arrives by itself; the connection can stay open. */
+const SHORT_BODY_BYTES = 64 * 1024;
+
+/** Whether more of the body is to come than is worth waiting for. */
+function isLong({ raw }: FastifyRequest): boolean {
+  if (raw.complete) return false;
+  const length = Number(raw.headers['content-length'] ?? 0);
+  return raw.headers['transfer-encoding'] !== undefined || length > SHORT_BODY_BYTES;
+}
+
+/**
+ * Ends the connection, reading on for a moment: closing on unread bytes would lose the answer. For the
+ * same reason the answer does not say "Connection: close", at which Node would close at once.
+ */
+function cutOff(message: IncomingMessage): void {
+  message.resume();
+  message.socket.end();
+  setTimeout(() => message.socket.destroy(), LINGER_MS).unref();
+}
+
 /** While the service cannot take work, writes are refused before their body is read. */
 function addRefusal(app: FastifyInstance, refusal: AppOptions['refusal']): void {
   app.addHook('onRequest', (request, _reply, done) => {
@@ -191,7 +270,9 @@ function measure(app: FastifyInstance, { requests, duration }: RequestMetrics): 
 
 /** What is not HTTP at all: answered by hand, since there is no request, and closed. */
 function clientErrorHandler(error: NodeJS.ErrnoException, socket: IncomingMessage['socket']): void {
-  if (error.code === 'ECONNRESET' || !socket.writable) return void socket.destroy();
+  if (error.code === 'ECONNRESET' || !socket.writable || closing.has(socket)) {
+    return void socket.destroy();
+  }
   const status =
     error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
       ? '408 Request Timeout'

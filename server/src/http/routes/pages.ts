@@ -1,7 +1,7 @@
 /** Pages for people: the console, the reference of the API, and the list of error codes. No external asset. */
 import { readFileSync } from 'node:fs';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
+import { ERROR_CODES, type ErrorCode, notFound } from '../../errors.ts';
 import { statusOfCode } from '../problem.ts';
 
 const CONSOLE = new URL('../console/', import.meta.url);
@@ -62,6 +62,7 @@ export function pageRoutes(): (app: FastifyInstance) => void {
     for (const path of ['/docs', '/docs/*']) {
       app.get(path, { schema: { hide: true } }, async (request, reply) => {
         const page = await (await reference()).inject({ url: request.url.split('?')[0] as string });
+        if (page.statusCode >= 400) throw notFound('page');
         return reply
           .code(page.statusCode)
           .headers({
