@@ -1,0 +1,211 @@
+/** The document that clients are generated from: whole, true to OpenAPI 3.1, and true to the answers. */
+import assert from 'node:assert/strict';
+import { after, before, describe, it } from 'node:test';
+import { Ajv2020 } from 'ajv/dist/2020.js';
+import addFormats from 'ajv-formats';
+import { type OpenApi, type Operation, openApiOf, operationsOf } from '../support/operations.ts';
+import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
+
+let tidings: Tidings;
+let document: OpenApi;
+let operations: Operation[];
+before(async () => {
+  tidings = await startTidings({ env: PATIENT });
+  document = await openApiOf(tidings);
+  operations = operationsOf(document);
+  // Keywords of OpenAPI are no keywords of JSON Schema.
+  ajv = new Ajv2020({ strict: false, allErrors: true });
+  (addFormats as unknown as (ajv: Ajv2020) => void)(ajv);
+  ajv.addSchema({ $id: 'document', $defs: pointing(document.components.schemas) });
+});
+after(async () => {
+  await tidings?.[Symbol.asyncDispose]();
+});
+
+/** Every `$ref` below a value. */
+function* refsIn(value: unknown): Generator<string> {
+  if (value === null || typeof value !== 'object') return;
+  for (const [name, child] of Object.entries(value)) {
+    if (name === '$ref' && typeof child === 'string') yield child;
+    else yield* refsIn(child);
+  }
+}
+
+function resolve(ref: string): unknown {
+  assert.match(ref, /^#\//, ref);
+  return ref
+    .slice(2)
+    .split('/')
+    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'))
+    .reduce<unknown>((at, step) => (at as Record<string, unknown> | undefined)?.[step], document);
+}
+
+/** The schemas of the document in one place, which every check refers to. */
+let ajv: Ajv2020;
+function pointing(value: unknown): object {
+  const text = JSON.stringify(value);
+  return JSON.parse(text.replaceAll('"#/components/schemas/', '"document#/$defs/'));
+}
+
+function checkOf(schema: unknown) {
+  return ajv.compile(pointing(schema));
+}
+
+function jsonOf(part: unknown): unknown {
+  const { content } = (part ?? {}) as { content?: Record<string, { schema?: unknown }> };
+  return content?.['application/json']?.schema;
+}
+
+describe('the document', () => {
+  it('is OpenAPI 3.1 and says what it describes', () => {
+    assert.match(document.openapi, /^3\.1\.\d+$/);
+    assert.ok(document.info['title'] && document.info['version']);
+    for (const path of Object.keys(document.paths)) assert.match(path, /^\/v1\/[a-z-]+/);
+  });
+
+  it('refers to nothing that is not there', () => {
+    const refs = [...refsIn(document)];
+    assert.ok(refs.length > 100, `${refs.length}`);
+    for (const ref of new Set(refs)) assert.ok(resolve(ref), ref);
+  });
+
+  it('names every operation once, and what it is about', () => {
+    assert.equal(new Set(operations.map(({ id }) => id)).size, operations.length);
+    for (const { id, tags, summary } of operations) {
+      assert.match(id, /^[a-z][A-Za-z]+$/);
+      assert.equal(tags.length, 1, id);
+      assert.ok(summary.length > 5 && summary.length < 120, `${id}: ${summary}`);
+    }
+  });
+
+  it('declares each parameter once, and those of the path as they stand in it', () => {
+    for (const { id, path, parameters } of operations) {
+      const inPath = parameters.filter((one) => one['in'] === 'path');
+      assert.deepEqual(
+        inPath.map(({ name }) => name).sort(),
+        [...path.matchAll(/\{(\w+)\}/g)].map((match) => match[1]).sort(),
+        id,
+      );
+      assert.ok(
+        inPath.every(({ required }) => required === true),
+        id,
+      );
+      const names = parameters.map((one) => `${one['in']} ${one['name']}`);
+      assert.equal(new Set(names).size, names.length, id);
+      for (const { schema } of parameters) checkOf(schema);
+    }
+  });
+
+  it('says who may call, with schemes that it explains', () => {
+    for (const { id, security, access } of operations) {
+      const schemes = (security ?? []).flatMap((one) => Object.keys(one));
+      for (const scheme of schemes) assert.ok(scheme in document.components.securitySchemes, id);
+      const expected = access === 'user' || id === 'openInboxSocket' ? ['inboxToken'] : ['apiKey'];
+      assert.deepEqual(schemes, id === 'createSession' ? [] : expected, id);
+    }
+  });
+
+  it('has a schema for every body, and problems for every refusal', () => {
+    const problem = '#/components/schemas/Problem';
+    for (const { id, requestBody, responses } of operations) {
+      if (requestBody) checkOf(jsonOf(requestBody));
+      const statuses = Object.keys(responses);
+      assert.ok(
+        statuses.some((status) => /^(2\d\d|101)$/.test(status)),
+        id,
+      );
+      for (const status of ['4XX', '5XX']) {
+        const { content } = responses[status] as {
+          content: Record<string, { schema: { $ref: string } }>;
+        };
+        assert.deepEqual(Object.keys(content), ['application/problem+json'], id);
+        assert.equal(content['application/problem+json']?.schema.$ref, problem, id);
+      }
+      for (const response of Object.values(responses)) {
+        assert.ok((response as { description?: string }).description, `${id}: a description`);
+        const schema = jsonOf(response);
+        if (schema) checkOf(schema);
+      }
+    }
+  });
+
+  it('has examples that fit their schemas', () => {
+    for (const [name, schema] of Object.entries(document.components.schemas)) {
+      const check = checkOf(schema);
+      for (const example of (schema['examples'] as unknown[] | undefined) ?? []) {
+        assert.ok(check(example), `${name}: ${JSON.stringify(check.errors)}`);
+      }
+    }
+    for (const { id, requestBody, body } of operations) {
+      if (!requestBody) continue;
+      const check = checkOf(jsonOf(requestBody));
+      assert.ok(check(body), `${id}: ${JSON.stringify(check.errors)}`);
+    }
+  });
+});
+
+describe('answers', () => {
+  it('are what the document says', async () => {
+    const text = { title: 'Hello', text: 'It works.' };
+    await tidings.call('/v1/users/ada', {
+      method: 'PUT',
+      body: {
+        name: 'Ada',
+        addresses: [{ channel: 'email', address: 'ada@example.com' }],
+        preferences: { categories: { news: { enabled: false } } },
+      },
+    });
+    const sent = await tidings.call('/v1/notifications?wait=20s', {
+      body: { to: { userId: 'ada' }, content: text, channels: ['email', 'in_app'] },
+    });
+    const notification = sent.json<{ id: string }>().id;
+    const minted = await tidings.call('/v1/inbox/tokens', { body: { userId: 'ada' } });
+    const token = minted.json<{ token: string }>().token;
+    const later = new Date(Date.now() + 3_600_000).toISOString();
+    const ids: Record<string, Record<string, string>> = {
+      notifications: { id: notification },
+      templates: { key: 'sample', version: '1' },
+      categories: { key: 'sample' },
+      users: { userId: 'ada' },
+      'api-keys': {},
+      'webhook-endpoints': {},
+    };
+    const order = ['POST', 'PUT', 'PATCH', 'GET', 'DELETE'];
+    const sorted = [...operations].sort(
+      (a, b) => order.indexOf(a.method) - order.indexOf(b.method) || a.path.length - b.path.length,
+    );
+    const checked: string[] = [];
+    for (const { id, method, path, body, responses, access } of sorted) {
+      if (['createSession', 'streamInbox', 'openInboxSocket'].includes(id)) continue;
+      const resource = path.split('/')[2] as string;
+      const url = path.replace(/\{(\w+)\}/g, (_, name: string) => ids[resource]?.[name] ?? 'none');
+      const answer = await tidings.call(url, {
+        method,
+        headers: { authorization: `Bearer ${access === 'user' ? token : tidings.key}` },
+        ...(body ? { body: id === 'createNotification' ? { ...body, sendAt: later } : body } : {}),
+      });
+      const response =
+        responses[String(answer.status)] ?? responses[`${(answer.status / 100) | 0}XX`];
+      assert.ok(response, `${id} ${answer.status} is not in the document: ${answer.text}`);
+      if (answer.status >= 400) {
+        assert.ok(
+          id === 'editNotification' || id === 'cancelNotification' || id === 'putTemplateVersion',
+          `${id} ${answer.text}`,
+        );
+        assert.equal(answer.status, 409, answer.text);
+        continue;
+      }
+      const schema = jsonOf(response);
+      if (answer.text === '') assert.equal(answer.status, 204, id);
+      else {
+        const check = checkOf(schema);
+        assert.ok(check(answer.json()), `${id}: ${JSON.stringify(check.errors)} ${answer.text}`);
+      }
+      checked.push(id);
+      if (id === 'createApiKey') ids['api-keys'] = { keyId: answer.json<{ id: string }>().id };
+      if (id === 'createWebhookEndpoint')
+        ids['webhook-endpoints'] = { id: answer.json<{ id: string }>().id };
+    }
+    assert.ok(checked.length >= 45, checked.join(' '));
+  });
+});
