@@ -54,12 +54,16 @@ function pay(value: unknown, work: Work): void {
   else work.spend(1);
 }
 
-/** A function of the library for text or numbers, given text and plain arguments. */
-function scalar(name: string, { search = false } = {}): FilterFunction {
+/**
+ * A function of the library for text or numbers, given text and plain arguments. One that
+ * searches has a bound on what it searches for; a slow one takes some 50 ns for each character.
+ */
+function scalar(name: string, { searches = false, slow = false } = {}): FilterFunction {
   const entry = library[name];
   if (typeof entry !== 'function') throw new Error(`liquidjs has no filter ${name}`);
   return (scope, value, args) => {
-    if (search) checkPattern(toText(args[0], scope.work));
+    if (searches) checkPattern(toText(args[0], scope.work));
+    if (slow && typeof value === 'string') scope.work.use(2 * value.length);
     return callLibrary(
       entry,
       scope,
@@ -238,22 +242,25 @@ function ofArray(apply: (array: unknown[], args: unknown[], scope: FilterScope) 
   return ((scope, value, args) => apply(toArray(value), args, scope)) satisfies FilterFunction;
 }
 
+function scalars(names: string[], options?: Parameters<typeof scalar>[1]) {
+  return Object.fromEntries(names.map((name) => [name, scalar(name, options)]));
+}
+
 const TABLE: Record<string, FilterFunction> = {
-  ...Object.fromEntries(
-    [
-      ...['append', 'prepend', 'capitalize', 'downcase', 'upcase'],
-      ...['strip', 'lstrip', 'rstrip', 'strip_newlines', 'squish', 'normalize_whitespace'],
-      ...['strip_html', 'newline_to_br', 'truncate', 'truncatewords', 'number_of_words'],
-      ...['url_encode', 'url_decode', 'cgi_escape', 'uri_escape', 'slugify'],
-      ...['abs', 'at_least', 'at_most', 'ceil', 'floor', 'round'],
-      ...['plus', 'minus', 'times', 'divided_by', 'modulo'],
-    ].map((name) => [name, scalar(name)]),
-  ),
-  ...Object.fromEntries(
+  ...scalars([
+    ...['append', 'prepend', 'capitalize', 'downcase', 'upcase', 'newline_to_br'],
+    ...['strip', 'lstrip', 'rstrip', 'strip_newlines', 'squish', 'normalize_whitespace'],
+    ...['truncate', 'truncatewords', 'url_encode', 'url_decode'],
+    ...['abs', 'at_least', 'at_most', 'ceil', 'floor', 'round'],
+    ...['plus', 'minus', 'times', 'divided_by', 'modulo'],
+  ]),
+  ...scalars(['escape_once', 'strip_html', 'slugify', 'number_of_words'], { slow: true }),
+  ...scalars(
     [
       ...['remove', 'remove_first', 'remove_last', 'split'],
       ...['replace', 'replace_first', 'replace_last'],
-    ].map((name) => [name, scalar(name, { search: true })]),
+    ],
+    { searches: true },
   ),
   default: defaultTo,
   slice,
@@ -262,7 +269,6 @@ const TABLE: Record<string, FilterFunction> = {
   raw: (_scope, value) => value,
   escape: escapeText,
   xml_escape: escapeText,
-  escape_once: scalar('escape_once'),
   size,
   join,
   array_to_sentence_string: sentence,

@@ -1,6 +1,6 @@
 /**
  * The short way to render: a string of nothing but text and outputs becomes an array of parts
- * that one loop puts together, some fifty times faster than liquidjs.
+ * that one loop puts together, some twenty-five times faster than liquidjs.
  *
  * liquidjs has parsed the string, so whitespace control, quoting and the like are its own;
  * values and filters go through the functions that it is given too (value.ts, filter.ts). What
@@ -50,7 +50,7 @@ const NOT_ROOTS = new Set([
 /**
  * The parts of text with plain variables, `{{ user.name }}`, found without liquidjs; undefined
  * for anything more. Content that a request brings along is compiled for that one message: this
- * takes 1 µs, the parser 40.
+ * takes 2 µs, the parser 15.
  */
 export function plainPartsOf(source: string, html: boolean): Parts | undefined {
   if (source.includes('{%')) return undefined;
