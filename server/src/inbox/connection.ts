@@ -32,13 +32,35 @@ export interface LiveSink {
   destroy(): void;
 }
 
+/** Everybody who listens to one inbox, by the hub of their thread. */
+export interface Audience {
+  applicationId: number;
+  userId: string;
+  connections: LiveConnection[];
+  /** The greatest position that was told. */
+  newest: number;
+  /** The latest positions that were told, oldest first from `next` on. */
+  recent: number[];
+  next: number;
+}
+
+/** The hub of a connection. */
+export interface ConnectionKeeper {
+  readonly maxBufferedBytes: number;
+  /** Forgets the connection and closes its sink. */
+  close(connection: LiveConnection, reason: CloseReason): void;
+  /** The other side is gone. */
+  forget(connection: LiveConnection): void;
+}
+
 export interface ConnectionOptions {
+  keeper: ConnectionKeeper;
+  audience: Audience;
+  /** When it gets its heartbeats. */
+  slot: number;
   sink: LiveSink;
   /** ms since 1970. */
   expiresAt: number;
-  maxBufferedBytes: number;
-  /** Takes the connection out of the hub and closes its sink. */
-  closing(connection: LiveConnection, reason: CloseReason): void;
 }
 
 interface WaitingEntry {
@@ -48,9 +70,10 @@ interface WaitingEntry {
 
 export class LiveConnection {
   readonly sink: LiveSink;
+  readonly audience: Audience;
+  readonly slot: number;
   readonly expiresAt: number;
-  readonly #maxBufferedBytes: number;
-  readonly #closing: ConnectionOptions['closing'];
+  readonly #keeper: ConnectionKeeper;
   #open = true;
   /** Undefined once it is live. */
   #waiting: WaitingEntry[] | undefined = [];
@@ -59,11 +82,12 @@ export class LiveConnection {
   #floor = 0;
   #last = 0;
 
-  constructor({ sink, expiresAt, maxBufferedBytes, closing }: ConnectionOptions) {
+  constructor({ keeper, audience, slot, sink, expiresAt }: ConnectionOptions) {
+    this.#keeper = keeper;
+    this.audience = audience;
+    this.slot = slot;
     this.sink = sink;
     this.expiresAt = expiresAt;
-    this.#maxBufferedBytes = maxBufferedBytes;
-    this.#closing = closing;
   }
 
   /** False as soon as it is being closed. */
@@ -119,13 +143,14 @@ export class LiveConnection {
     if (!this.#open) return;
     this.#open = false;
     this.#waiting = undefined;
-    this.#closing(this, reason);
+    this.#keeper.close(this, reason);
   }
 
-  /** The other side is gone: there is nothing to close any more. */
-  leave(): void {
+  /** Called by the transport when the other side is gone, whoever ended it. */
+  gone(): void {
     this.#open = false;
     this.#waiting = undefined;
+    this.#keeper.forget(this);
   }
 
   #sendEntry(position: number, frame: SharedFrame): void {
@@ -142,7 +167,7 @@ export class LiveConnection {
 
   #wait(position: number, frame: SharedFrame): void {
     this.#waitingBytes += frame.in(this.sink.encoding).length;
-    if (this.#waitingBytes > this.#maxBufferedBytes) {
+    if (this.#waitingBytes > this.#keeper.maxBufferedBytes) {
       this.#missed = true;
       this.#waiting = [];
       this.#waitingBytes = 0;
@@ -152,6 +177,6 @@ export class LiveConnection {
   }
 
   #checkBuffer(): void {
-    if (this.sink.bufferedBytes > this.#maxBufferedBytes) this.close('slow_reader');
+    if (this.sink.bufferedBytes > this.#keeper.maxBufferedBytes) this.close('slow_reader');
   }
 }

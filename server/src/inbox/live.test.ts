@@ -70,7 +70,7 @@ function open(options: Omit<InboxHubOptions, 'clock'> = {}) {
     expiresAt = clock.now() + HOUR_MS,
   ) => ({
     sink,
-    ...hub.connect(owner, sink, { expiresAt }),
+    connection: hub.connect(owner, sink, { expiresAt }),
   });
   /** A connection that has caught up to `floor`. */
   const listen = (floor = 0, owner: InboxOwner = ADA, sink = new Carrier()) => {
@@ -233,7 +233,7 @@ test('a user and a thread have only so many connections', () => {
     () => connect(new Carrier(), { applicationId: 1, userId: 'eve' }),
     refusedWith('overloaded'),
   );
-  mine[0]?.gone();
+  mine[0]?.connection.gone();
   assert.equal(hub.connections, 4);
   connect();
 });
@@ -294,10 +294,10 @@ test('a stop sends everybody away, spread over up to 30 s, and waits until all a
     const coming = times.filter((time) => time >= second * 1000 && time < (second + 1) * 1000);
     assert.ok(coming.length > 250 && coming.length < 420, `${coming.length} in second ${second}`);
   }
-  for (const { gone } of connected.slice(1)) gone();
+  for (const { connection } of connected.slice(1)) connection.gone();
   await Promise.resolve();
   assert.equal(stopped, false);
-  connected[0]?.gone();
+  connected[0]?.connection.gone();
   await stopping;
   assert.equal(clock.timers, 0);
   await hub.stop();
@@ -306,11 +306,11 @@ test('a stop sends everybody away, spread over up to 30 s, and waits until all a
 test('a few connections come back soon, and the hub without any holds no timer', () => {
   const { clock, hub, connect } = open();
   clock.randomValue = 0.999;
-  const { gone } = connect();
+  const { connection } = connect();
   assert.ok(hub.reconnectDelayMs() <= 2_000);
   assert.equal(clock.timers, 1);
-  gone();
-  gone();
+  connection.gone();
+  connection.gone();
   assert.equal(hub.connections, 0);
   assert.equal(clock.timers, 0);
 });

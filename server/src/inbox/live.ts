@@ -12,7 +12,13 @@ import type {
 } from '../adapters/in-app/inbox-store.ts';
 import type { Clock, Timer } from '../clock.ts';
 import { ServiceError } from '../errors.ts';
-import { type CloseReason, LiveConnection, type LiveSink } from './connection.ts';
+import {
+  type Audience,
+  type CloseReason,
+  type ConnectionKeeper,
+  LiveConnection,
+  type LiveSink,
+} from './connection.ts';
 import { SharedFrame } from './frame.ts';
 
 /** Shorter than the idle time-outs of common proxies (nginx and AWS: 60 s, some mobile networks: 30 s). */
@@ -42,27 +48,13 @@ export interface InboxHubOptions {
   maxBufferedBytes?: number;
 }
 
-/** Everybody who listens to one inbox. */
-interface Audience {
-  key: string;
-  connections: LiveConnection[];
-  newest: number;
-  /** Latest positions that were told, oldest first. */
-  recent: number[];
-}
-
-/** Where a connection is kept. */
-interface Place {
-  audience: Audience;
-  slot: Set<LiveConnection>;
-}
-
 export class InboxHub implements InboxLive {
   readonly #clock: Clock;
   readonly #maxConnections: number;
   readonly #maxConnectionsPerUser: number;
-  readonly #maxBufferedBytes: number;
-  readonly #audiences = new Map<string, Audience>();
+  readonly #keeper: ConnectionKeeper;
+  /** By application and user. */
+  readonly #audiences = new Map<number, Map<string, Audience>>();
   readonly #slots: Set<LiveConnection>[] = Array.from({ length: SLOTS }, () => new Set());
   /** Those being closed, until they are gone. */
   readonly #closing = new Map<LiveConnection, Timer>();
@@ -79,7 +71,11 @@ export class InboxHub implements InboxLive {
     this.#clock = options.clock;
     this.#maxConnections = options.maxConnections ?? 50_000;
     this.#maxConnectionsPerUser = options.maxConnectionsPerUser ?? 20;
-    this.#maxBufferedBytes = options.maxBufferedBytes ?? 256 * 1024;
+    this.#keeper = {
+      maxBufferedBytes: options.maxBufferedBytes ?? 256 * 1024,
+      close: (connection, reason) => this.#close(connection, reason),
+      forget: (connection) => this.#forget(connection),
+    };
   }
 
   /** Open connections. */
@@ -88,36 +84,30 @@ export class InboxHub implements InboxLive {
   }
 
   /**
-   * Listens from now on; entries wait in the connection until it goes live.
-   * @returns the connection, and what its transport calls once it is gone
+   * Listens from now on; entries wait in the connection until it goes live. Its transport calls
+   * `gone` when it has ended.
    * @throws limited, overloaded, shutting_down
    */
-  connect(
-    owner: InboxOwner,
-    sink: LiveSink,
-    { expiresAt }: { expiresAt: number },
-  ): { connection: LiveConnection; gone: () => void } {
-    const key = keyOf(owner);
-    this.#admit(this.#audiences.get(key));
-    const audience = this.#audiences.get(key) ?? { key, connections: [], newest: 0, recent: [] };
-    this.#audiences.set(key, audience);
-    const slot = this.#slots[this.#opened++ % SLOTS] as Set<LiveConnection>;
-    const place: Place = { audience, slot };
+  connect(owner: InboxOwner, sink: LiveSink, { expiresAt }: { expiresAt: number }): LiveConnection {
+    this.#admit(this.#audienceOf(owner));
+    const audience = this.#audienceOf(owner) ?? this.#addAudience(owner);
+    const slot = this.#opened++ % SLOTS;
     const connection = new LiveConnection({
+      keeper: this.#keeper,
+      audience,
+      slot,
       sink,
       expiresAt,
-      maxBufferedBytes: this.#maxBufferedBytes,
-      closing: (closed, reason) => this.#close(closed, place, reason),
     });
     audience.connections.push(connection);
-    slot.add(connection);
+    this.#slots[slot]?.add(connection);
     this.#open++;
     this.#ticker ??= this.#clock.every(HEARTBEAT_MS / SLOTS, () => this.#tick());
-    return { connection, gone: () => this.#forget(connection, place) };
+    return connection;
   }
 
   publish(event: InboxEntry | InboxMark): void {
-    const audience = this.#audiences.get(keyOf(event));
+    const audience = this.#audienceOf(event);
     if (audience === undefined) return;
     if ('item' in event) this.#tellEntry(audience, event);
     else this.#tellMark(audience, event);
@@ -165,10 +155,16 @@ export class InboxHub implements InboxLive {
   #tellEntry(audience: Audience, { position, item }: InboxEntry): void {
     if (position > audience.newest) audience.newest = position;
     else if (audience.recent.includes(position)) return;
-    audience.recent.push(position);
-    if (audience.recent.length > RECENT) audience.recent.shift();
+    audience.recent[audience.next] = position;
+    audience.next = (audience.next + 1) % RECENT;
     const frame = new SharedFrame('item', item, position);
-    for (const connection of this.#listening(audience)) connection.offer(position, frame);
+    const now = this.#clock.now();
+    const { connections } = audience;
+    // From the end, because closing takes a connection out of the list.
+    for (let i = connections.length - 1; i >= 0; i--) {
+      const connection = connections[i] as LiveConnection;
+      if (isLeft(connection, now)) connection.offer(position, frame);
+    }
   }
 
   #tellMark(audience: Audience, { action, items, category, at, counts }: InboxMark): void {
@@ -179,21 +175,11 @@ export class InboxHub implements InboxLive {
       at: new Date(at).toISOString(),
     } satisfies InboxMarked);
     const counted = new SharedFrame('counts', counts);
-    for (const connection of this.#listening(audience)) {
+    const now = this.#clock.now();
+    for (const connection of [...audience.connections]) {
+      if (!isLeft(connection, now)) continue;
       connection.send(marked.in(connection.sink.encoding));
       connection.send(counted.in(connection.sink.encoding));
-    }
-  }
-
-  /** The connections that may be told something now: nothing is sent past the end of a token. */
-  *#listening(audience: Audience): Iterable<LiveConnection> {
-    const now = this.#clock.now();
-    // From the end, because closing takes a connection out of the list.
-    for (let i = audience.connections.length - 1; i >= 0; i--) {
-      const connection = audience.connections[i];
-      if (connection === undefined) continue;
-      if (now >= connection.expiresAt) connection.close('token_expired');
-      else yield connection;
     }
   }
 
@@ -201,13 +187,12 @@ export class InboxHub implements InboxLive {
     this.#turn = (this.#turn + 1) % SLOTS;
     const now = this.#clock.now();
     for (const connection of this.#slots[this.#turn] as Set<LiveConnection>) {
-      if (now >= connection.expiresAt) connection.close('token_expired');
-      else connection.sink.heartbeat();
+      if (isLeft(connection, now)) connection.sink.heartbeat();
     }
   }
 
-  #close(connection: LiveConnection, place: Place, reason: CloseReason): void {
-    this.#take(connection, place);
+  #close(connection: LiveConnection, reason: CloseReason): void {
+    this.#take(connection);
     const { sink } = connection;
     this.#closing.set(
       connection,
@@ -216,29 +201,46 @@ export class InboxHub implements InboxLive {
     sink.close(reason, this.reconnectDelayMs());
   }
 
-  /** The transport is gone, whoever ended it. */
-  #forget(connection: LiveConnection, place: Place): void {
-    this.#take(connection, place);
+  #forget(connection: LiveConnection): void {
+    this.#take(connection);
     this.#closing.get(connection)?.cancel();
     this.#closing.delete(connection);
-    connection.leave();
     if (this.#closing.size === 0 && this.#stopped) this.#gone?.();
   }
 
-  #take(connection: LiveConnection, { audience, slot }: Place): void {
-    if (!slot.delete(connection)) return;
+  /** Nothing is told to it from here on. */
+  #take(connection: LiveConnection): void {
+    if (!this.#slots[connection.slot]?.delete(connection)) return;
     this.#open--;
+    const { audience } = connection;
     audience.connections.splice(audience.connections.indexOf(connection), 1);
-    if (audience.connections.length === 0 && this.#audiences.get(audience.key) === audience) {
-      this.#audiences.delete(audience.key);
-    }
+    if (audience.connections.length === 0) this.#dropAudience(audience);
     if (this.#open > 0) return;
     this.#ticker?.cancel();
     this.#ticker = undefined;
   }
+
+  #audienceOf({ applicationId, userId }: InboxOwner): Audience | undefined {
+    return this.#audiences.get(applicationId)?.get(userId);
+  }
+
+  #addAudience({ applicationId, userId }: InboxOwner): Audience {
+    const audience = { applicationId, userId, connections: [], newest: 0, recent: [], next: 0 };
+    const users = this.#audiences.get(applicationId) ?? new Map<string, Audience>();
+    this.#audiences.set(applicationId, users.set(userId, audience));
+    return audience;
+  }
+
+  #dropAudience({ applicationId, userId }: Audience): void {
+    const users = this.#audiences.get(applicationId);
+    users?.delete(userId);
+    if (users?.size === 0) this.#audiences.delete(applicationId);
+  }
 }
 
-/** The number comes first, so that no user's name can look like another application's. */
-function keyOf({ applicationId, userId }: InboxOwner): string {
-  return `${applicationId} ${userId}`;
+/** Nothing is sent past the end of a token: a connection that has reached it is closed instead. */
+function isLeft(connection: LiveConnection, now: number): boolean {
+  if (now < connection.expiresAt) return true;
+  connection.close('token_expired');
+  return false;
 }

@@ -96,11 +96,10 @@ export function createInboxService(options: InboxServiceOptions): InboxService {
     session: InboxSession,
     sink: LiveSink,
     lastPosition: number | undefined,
-  ): { connection: LiveConnection; gone: () => void } {
-    const connected = hub.connect(session, sink, session);
-    const { connection } = connected;
+  ): LiveConnection {
+    const connection = hub.connect(session, sink, session);
     void catchUp({ inbox, owner: session, connection, lastPosition, clock, failed });
-    return connected;
+    return connection;
   }
 
   return {
@@ -119,8 +118,8 @@ export function createInboxService(options: InboxServiceOptions): InboxService {
     mark,
     stream(session, response, { headers, lastPosition }) {
       const stream = new EventStream(response);
-      const { gone } = connect(session, stream, lastPosition);
-      stream.onGone(gone);
+      const connection = connect(session, stream, lastPosition);
+      stream.onGone(() => connection.gone());
       stream.begin(headers, hub.reconnectDelayMs());
     },
     serve: (socket) => sockets.serve(socket),

@@ -52,11 +52,7 @@ export interface SocketServices {
   clock: Clock;
   failed(error: unknown): void;
   authenticate(token: string): Promise<InboxSession>;
-  connect(
-    session: InboxSession,
-    sink: LiveSink,
-    lastPosition: number | undefined,
-  ): { connection: LiveConnection; gone: () => void };
+  connect(session: InboxSession, sink: LiveSink, lastPosition: number | undefined): LiveConnection;
   mark(session: InboxSession, change: MarkInbox): Promise<MarkedInbox>;
 }
 
@@ -147,8 +143,8 @@ class Conversation {
       const session = await this.#services.authenticate(token);
       if (this.#socket.readyState !== this.#socket.OPEN) return;
       const sink = new WebSocketSink(this.#socket);
-      const { gone } = this.#services.connect(session, sink, lastPosition);
-      this.#socket.once('close', gone);
+      const connection = this.#services.connect(session, sink, lastPosition);
+      this.#socket.once('close', () => connection.gone());
       this.#session = session;
       this.#deadline.cancel();
       this.#known();

@@ -216,6 +216,8 @@ export interface Arrival {
 export interface ProviderAnswer {
   status: number;
   headers?: Record<string, string>;
+  /** The answer is held back until this resolves. */
+  after?: Promise<unknown>;
 }
 
 /** A real receiver of webhooks that keeps a line per request and answers as it is told. */
@@ -242,7 +244,8 @@ export async function startProviderLedger(): Promise<ProviderLedger> {
     const at = performance.now();
     const arrival: Arrival = { key, messageId, at, answeredAt: at, status: 0 };
     arrivals.push(arrival);
-    const { status, headers } = answerWith(arrival);
+    const { status, headers, after } = answerWith(arrival);
+    await after;
     arrival.status = status;
     if (status < 300) delivered.set(key, [...(delivered.get(key) ?? []), arrival]);
     response.writeHead(status, headers).end();

@@ -183,26 +183,30 @@ export class Disk {
   }
 
   apply({ phase, call, thread }: Step): void {
+    const ended = phase === 'end';
     switch (call.kind) {
       case 'open':
-        return phase === 'end' ? this.#opened(call) : undefined;
+        if (ended) this.#opened(call);
+        break;
       case 'close':
         // Its number can be given out again from the beginning of the call on.
-        return void (phase === 'begin' && this.#open.delete(call.fd));
+        if (!ended) this.#open.delete(call.fd);
+        break;
       case 'write':
-        return call.path.startsWith('socket:') ? undefined : this.#write(phase, call);
+        if (!call.path.startsWith('socket:')) this.#write(phase, call);
+        break;
       case 'truncate':
-        return this.#truncate(phase, call);
+        this.#truncate(phase, call);
+        break;
       case 'sync':
-        return this.#sync(phase, call, thread);
+        this.#sync(phase, call, thread);
+        break;
       case 'unlink':
-        return phase === 'end' && !call.failed
-          ? this.#rename({ kind: 'unlink', path: call.path })
-          : undefined;
+        if (ended && !call.failed) this.#rename({ kind: 'unlink', path: call.path });
+        break;
       case 'rename':
-        return phase === 'end' && !call.failed
-          ? this.#rename({ kind: 'rename', from: call.from, to: call.to })
-          : undefined;
+        if (ended && !call.failed) this.#rename({ kind: 'rename', from: call.from, to: call.to });
+        break;
       case 'unknown':
         throw new Error(`the model of the disk does not know ${call.line}`);
     }

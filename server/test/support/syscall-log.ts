@@ -273,9 +273,12 @@ export function answersOf(steps: readonly Step[]): Answered[] {
   const begun = new Map<Call, number>();
   const streams = new Map<string, Buffer>();
   const answers: Answered[] = [];
-  steps.forEach(({ phase, call }, i) => {
-    if (call.kind !== 'write' || !call.path.startsWith('socket:')) return;
-    if (phase === 'begin') return void begun.set(call, i);
+  for (const [i, { phase, call }] of steps.entries()) {
+    if (call.kind !== 'write' || !call.path.startsWith('socket:')) continue;
+    if (phase === 'begin') {
+      begun.set(call, i);
+      continue;
+    }
     const stream = Buffer.concat([
       streams.get(call.path) ?? Buffer.alloc(0),
       call.data.subarray(0, call.written),
@@ -283,7 +286,7 @@ export function answersOf(steps: readonly Step[]): Answered[] {
     const { found, rest } = takeAnswers(stream);
     streams.set(call.path, rest);
     for (const answer of found) answers.push({ ...answer, step: begun.get(call) as number });
-  });
+  }
   return answers;
 }
 

@@ -40,6 +40,23 @@ describe('outcomes', () => {
     }
   });
 
+  test('overload and failure hold the destination back, anything else only the message', () => {
+    const holds = (exchange: Exchange) => {
+      const outcome = outcomeOf(exchange, NOW);
+      assert.ok(outcome.kind === 'retry');
+      return outcome.holds ?? 'destination';
+    };
+    for (const status of [408, 429, 500, 502, 503, 504]) {
+      assert.equal(holds(answer(status)), 'destination');
+    }
+    for (const status of [301, 400, 401, 403, 404, 413, 422]) {
+      assert.equal(holds(answer(status)), 'message');
+    }
+    const failure = { kind: 'failure', reason: 'timeout', written: true } as const;
+    assert.equal(holds({ ...failure, theirs: true }), 'destination');
+    assert.equal(holds({ ...failure, theirs: false }), 'message');
+  });
+
   test('Retry-After is passed on', () => {
     const waits = [
       [429, '7', 7000],

@@ -16,10 +16,11 @@ export function outcomeOf(exchange: Exchange, now: number): Outcome {
     case 'refused':
       return refusedAddress('the host leads only to addresses that are not allowed');
     case 'failure': {
-      const { reason, written, detail } = exchange;
+      const { reason, written, theirs, detail } = exchange;
       return {
         kind: 'retry',
         reason,
+        ...(theirs ? {} : { holds: 'message' as const }),
         ...(written ? { ambiguous: true } : {}),
         ...(detail === undefined ? {} : { response: shorten(detail) }),
       };
@@ -44,8 +45,18 @@ function outcomeOfAnswer(answer: Exchange & { kind: 'answer' }, now: number): Ou
     kind: 'retry',
     reason,
     ...(retryAfterMs === undefined ? {} : { retryAfterMs }),
+    ...(isAboutDestination(status) ? {} : { holds: 'message' as const }),
     response,
   };
+}
+
+/**
+ * Overload and failure concern everything that goes there. Other answers concern this message or
+ * this URL: at a host that serves many receivers, one that is misconfigured must not hold back the
+ * others.
+ */
+function isAboutDestination(status: number): boolean {
+  return status >= 500 || status === 408 || status === 429;
 }
 
 /** Headers that explain an answer and carry no credentials. */
@@ -86,7 +97,7 @@ const BODY_BYTES = 4 * RESPONSE_LIMIT;
 function textOf(body: Buffer): string {
   if (body.length === 0) return '';
   const text = body.subarray(0, BODY_BYTES).toString('utf8');
-  return text.replace(/[^\P{Cc}\n\t]/gu, ' ').trim();
+  return text.replace(/[\u0000-\u0008\u000b-\u001f\u007f-\u009f]/g, ' ').trim();
 }
 
 /**
@@ -103,6 +114,10 @@ const SECRETS: readonly (readonly [RegExp, string])[] = [
   ],
 ];
 
+/** Something that one of SECRETS begins with: most answers have none, and are read once only. */
+const SUSPICIOUS = /whsec_|v1|bearer|basic|secret|token|passw|key|authorization|cookie|signature/i;
+
 function maskSecrets(text: string): string {
+  if (!SUSPICIOUS.test(text)) return text;
   return SECRETS.reduce((masked, [pattern, mask]) => masked.replace(pattern, mask), text);
 }

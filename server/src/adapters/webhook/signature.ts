@@ -3,7 +3,7 @@
  * `id.timestamp.body`, one signature per secret, so that a secret can be exchanged while both
  * sign. Signing and secrets only; which secrets sign at a time is the endpoint store's matter.
  */
-import { createHmac, randomBytes } from 'node:crypto';
+import { hash, randomBytes } from 'node:crypto';
 
 const PREFIX = 'whsec_';
 /** Standard Webhooks: at least 192 bits, at most 512. */
@@ -44,12 +44,33 @@ export function sign(
   const signatures = secrets.map((secret) => {
     const key = parseSecret(secret);
     if (key === undefined) throw new Error('a stored webhook secret is not one');
-    const digest = createHmac('sha256', key).update(`${id}.${timestamp}.${body}`);
-    return `v1,${digest.digest('base64')}`;
+    return `v1,${hmacSha256(key, `${id}.${timestamp}.${body}`)}`;
   });
   return {
     'webhook-id': id,
     'webhook-timestamp': timestamp,
     'webhook-signature': signatures.join(' '),
   };
+}
+
+/** Of SHA-256, in bytes. */
+const BLOCK = 64;
+const DIGEST = 32;
+
+/**
+ * HMAC (RFC 2104) in base64, for keys no longer than a block, as MAX_BYTES has it. By hand because
+ * createHmac makes a native object for each call, and making and collecting it takes twice as long
+ * as hashing: a tenth of what a delivery costs.
+ */
+function hmacSha256(key: Buffer, text: string): string {
+  const inner = Buffer.allocUnsafe(BLOCK + Buffer.byteLength(text));
+  const outer = Buffer.allocUnsafe(BLOCK + DIGEST);
+  for (let i = 0; i < BLOCK; i++) {
+    const byte = key[i] ?? 0;
+    inner[i] = byte ^ 0x36;
+    outer[i] = byte ^ 0x5c;
+  }
+  inner.write(text, BLOCK);
+  hash('sha256', inner, 'buffer').copy(outer, BLOCK);
+  return hash('sha256', outer, 'base64');
 }

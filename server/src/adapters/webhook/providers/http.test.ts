@@ -529,6 +529,18 @@ describe('addresses that are not allowed', () => {
     assert.equal(receiver.connections, 1);
   });
 
+  test('are told of when a message is accepted', () => {
+    const config = { allowedNetworks: ['10.0.0.0/8'] };
+    const check = (address: WebhookAddress) => provider.checkAddress?.(address as never, config);
+    assert.equal(check({ url: 'https://example.com/' }), undefined);
+    assert.equal(check({ url: 'http://10.0.0.1/' }), undefined);
+    for (const url of ['https://127.0.0.1/', 'http://example.com/', 'https://localhost/']) {
+      assert.notEqual(check({ url }) ?? '', '', url);
+    }
+    // Endpoints were checked when they were saved, and are again at each delivery.
+    assert.equal(check({ endpointId: 7 }), undefined);
+  });
+
   test('a network that cannot be read stops the account, by its name', () => {
     const context = {
       accountId: 'webhook',

@@ -100,7 +100,7 @@ export default defineProvider<typeof HttpConfig>({
     const checked = guardOf(config).checkUrl(webhook.url);
     return checked.ok ? undefined : checked.message;
   },
-  create: (context) => openAccount(context, createAddressGuard(context.config)),
+  create: (context) => openAccount(context, guardOf(context.config)),
 });
 
 const guards = new WeakMap<HttpConfig, AddressGuard>();

@@ -1,0 +1,20 @@
+/** A channel of the fault tests: its address says what goes wrong. */
+import Type from 'typebox';
+import { defineAdapter } from '../../../../src/adapters/adapter.ts';
+
+export default defineAdapter<string>({
+  channel: 'poison',
+  title: 'Poison',
+  contentSchema: Type.Object({ text: Type.String() }, { additionalProperties: false }),
+  htmlFields: [],
+  parseAddress: (text) => ({ ok: true, address: text, normalized: text }),
+  maskAddress: (text) => text,
+  defaultAddress: 'none',
+  fromContent: ({ text }) => (text === undefined ? undefined : { text }),
+  validate: () => [],
+  simulated: {
+    delivered: 's-delivered',
+    temporaryFailure: 's-retry',
+    permanentFailure: 's-failed',
+  },
+});

@@ -1,0 +1,46 @@
+/** Does to its thread what the address says: everything a bad plug-in could. */
+import Type from 'typebox';
+import {
+  type Delivery,
+  defineProvider,
+  type Outcome,
+} from '../../../../../src/adapters/provider.ts';
+
+const POISONS: Record<string, () => Promise<Outcome>> = {
+  ok: async () => ({ kind: 'sent' }),
+  throws: async () => {
+    throw new Error('a fault of the plug-in');
+  },
+  'throws-at-once': () => {
+    throw new Error('a fault of the plug-in, before any promise');
+  },
+  garbage: async () => undefined as unknown as Outcome,
+  exits: async () => process.exit(3),
+  crashes: async () => {
+    setImmediate(() => {
+      throw new Error('nobody catches this');
+    });
+    return new Promise(() => {});
+  },
+  loops: async () => {
+    for (;;);
+  },
+};
+
+export default defineProvider({
+  name: 'poison',
+  title: 'Poison',
+  documentation: 'https://example.com',
+  configSchema: Type.Object({}, { additionalProperties: false }),
+  secrets: [],
+  automatic: true,
+  capabilities: { receipts: false, idempotency: false },
+  // So few places that one which is never given back is missed soon.
+  limits: { concurrency: 2, ratePerSecond: null, timeoutMs: 1000 },
+  // Each kind of fault is a destination of its own, so that no breaker hides one behind another.
+  destination: (delivery: Delivery<never>) => String(delivery.address),
+  create: () => ({
+    send: (delivery: Delivery<never>) =>
+      (POISONS[String(delivery.address)] as () => Promise<Outcome>)(),
+  }),
+});
