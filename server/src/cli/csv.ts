@@ -40,7 +40,7 @@ export class CsvReader {
         const second = character === '\n' && afterReturn;
         if (!second) this.#line++;
         if (this.#state === 'quoted') this.#cell += character;
-        else if (second) this.#begin();
+        // The second half of a line break ends an empty row, which is passed over.
         else yield* this.#endRow();
       } else this.#take(character);
     }

@@ -6,6 +6,7 @@ import { faultText, isOwnFault } from './bulk.ts';
 import { forEachConcurrent } from './concurrent.ts';
 import type { Context } from './context.ts';
 import { CONCURRENCY, integerOf } from './define.ts';
+import { withSubject } from './email-subject.ts';
 import { CommandFailure, EXIT, type ExitCode, exitOf } from './exit.ts';
 import { exitOfOutcome } from './outcome.ts';
 import { post } from './post-notification.ts';
@@ -106,7 +107,7 @@ async function* jobs(
       at: describeRecipient(recipient),
       line,
       key: `${key}-to-${line}`,
-      body: { to: recipient, ...base },
+      body: withSubject({ to: recipient, ...base }),
     };
   }
   for await (const record of list ?? []) {
@@ -118,7 +119,7 @@ async function* jobs(
     }
     try {
       const { body, idempotencyKey } = rowRequest(record.value, base, channel);
-      yield { at, line, key: idempotencyKey ?? `${key}-${line}`, body };
+      yield { at, line, key: idempotencyKey ?? `${key}-${line}`, body: withSubject(body) };
     } catch (error) {
       if (!(error instanceof CommandFailure)) throw error;
       yield { at, line, fault: error.message };

@@ -4,6 +4,7 @@ import type { Command } from 'commander';
 import type { ApiClient } from './api-client.ts';
 import type { Context } from './context.ts';
 import { collect, DEFAULT_CONCURRENCY, type Define, examples } from './define.ts';
+import { withSubject } from './email-subject.ts';
 import { EXIT, type ExitCode, usage } from './exit.ts';
 import { parseDuration } from './moment.ts';
 import { exitOfOutcome, showMessages } from './outcome.ts';
@@ -32,7 +33,7 @@ export function addSend(program: Command, define: Define): void {
     .option('--channels <list>', 'a message over each of these channels: email,in_app')
     .option('--route <list>', 'one message; the next channel when the one before cannot: push,sms')
     .option('--title <text>')
-    .option('--subject <text>', 'email subject; the title otherwise')
+    .option('--subject <text>', 'email subject; otherwise the title, or the first line of the text')
     .option('--html <html>', 'HTML, or @file')
     .option('--markdown <markdown>', 'Markdown, or @file')
     .option('--link <url>', 'where the notification leads')
@@ -99,7 +100,7 @@ async function send(
   const api = options.dryRun ? undefined : context.api();
   const base = await baseRequest(context, options, text, Date.now());
   if (parsed.length === 1 && recipients === undefined) {
-    const body = { to: parsed[0], ...base };
+    const body = withSubject({ to: parsed[0], ...base });
     if (api === undefined) return printRequest(context, body, key);
     return sendOne(context, api, { body, key, waitMs });
   }
