@@ -80,8 +80,15 @@ test('F20: without a Retry-After the breaker opens', async (t) => {
   await using tidings = await startTidings({ env: ENV });
   using client = clientOf(tidings, provider);
   provider.answer(() => ({ status: 503 }));
-  // A steady stream, far longer than the breaker needs; it opens for at least 5 s.
-  await client.sendUntil(delay(3000), { ratePerSecond: 50 });
+  // One after the other, so that each failure is known before the next request.
+  for (let i = 0; i < 3 * MOST_FAILURES; i++) {
+    const { notificationId } = await client.send();
+    await until('the first attempt or a refusal to make one', async () => {
+      const answer = await tidings.call(`/v1/notifications/${notificationId}`);
+      const [message] = answer.json<Notification>().messages;
+      return message?.attempts !== 0 || message?.reason === 'waiting_for_provider';
+    });
+  }
   t.diagnostic(`${provider.arrivals.length} requests for ${client.entries.size} messages`);
   assert.ok(provider.arrivals.length <= MOST_FAILURES, `${provider.arrivals.length} requests`);
 

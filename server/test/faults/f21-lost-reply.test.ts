@@ -56,7 +56,7 @@ test('F21: a mail whose acceptance is lost is sent once more, with the same Mess
       ...ENV,
       TIDINGS_EMAIL_SMTP_HOST: '127.0.0.1',
       TIDINGS_EMAIL_SMTP_PORT: String(proxy.port),
-      TIDINGS_EMAIL_SMTP_FROM: 'tidings@example.com',
+      TIDINGS_EMAIL_SMTP_FROM_ADDRESS: 'tidings@example.com',
     },
   });
   proxy.lose('reset');
