@@ -1,10 +1,12 @@
 /** Sends one notification, and waits for its outcome when that is asked. */
+import { setTimeout as delay } from 'node:timers/promises';
 import type { Accepted, Notification } from '@tidings/contracts/notification';
 import type { ApiAnswer, ApiClient } from './api-client.ts';
 import type { BaseRequest } from './send-request.ts';
 
 /** Longest that one request waits at the service. */
 const LONGEST_WAIT_MS = 30_000;
+const PAUSE_MS = 100;
 
 /**
  * Sends, and waits for the outcome. Waiting on is the same request again: its idempotency key makes
@@ -28,6 +30,9 @@ export async function post(
       query: { wait: `${part}ms` },
       extraMs: part,
     });
-    if (answer.status === 200 || performance.now() >= deadline) return answer;
+    const late = performance.now() >= deadline;
+    if (answer.status === 200 || late) return answer;
+    // A service that answers early, since it is about to stop, is not asked again at once.
+    await delay(Math.min(PAUSE_MS, Math.max(0, deadline - performance.now())));
   }
 }

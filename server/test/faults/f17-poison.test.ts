@@ -7,8 +7,9 @@ import assert from 'node:assert/strict';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import type { MessageSummary, Notification } from '@tidings/contracts/notification';
-import { assertBalanced, ClientLedger, describe, emailBody } from '../support/ledger.ts';
+import { ClientLedger, emailBody } from '../support/client-ledger.ts';
 import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
+import { assertBalanced, describe } from '../support/verdict.ts';
 import { until } from '../support/within.ts';
 
 const ENV = {

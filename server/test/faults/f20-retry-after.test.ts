@@ -6,18 +6,15 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Notification } from '@tidings/contracts/notification';
+import { ClientLedger } from '../support/client-ledger.ts';
 import {
-  assertKept,
-  ClientLedger,
-  compare,
-  describe,
   type ProviderLedger,
-  settle,
   startProviderLedger,
   WEBHOOK_ENV,
   webhookBody,
-} from '../support/ledger.ts';
+} from '../support/provider-ledger.ts';
 import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
+import { assertKept, compare, describe, settle } from '../support/verdict.ts';
 import { delay, until } from '../support/within.ts';
 
 const RETRY_AFTER_S = 3;

@@ -4,19 +4,12 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  assertKept,
-  ClientLedger,
-  compare,
-  describe,
-  settle,
-  startProviderLedger,
-  WEBHOOK_ENV,
-  webhookBody,
-} from '../support/ledger.ts';
+import { ClientLedger } from '../support/client-ledger.ts';
+import { startProviderLedger, WEBHOOK_ENV, webhookBody } from '../support/provider-ledger.ts';
 import { SmtpTestServer } from '../support/smtp.ts';
 import { PATIENT, startTidings } from '../support/start.ts';
 import { type Loss, startTcpProxy } from '../support/tcp-proxy.ts';
+import { assertKept, compare, describe, settle } from '../support/verdict.ts';
 
 /** Fewer than open a breaker, which would only make the test longer. */
 const MESSAGES = 8;

@@ -5,17 +5,10 @@
  */
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
-import {
-  assertKept,
-  ClientLedger,
-  compare,
-  describe,
-  settle,
-  startProviderLedger,
-  WEBHOOK_ENV,
-  webhookBody,
-} from '../support/ledger.ts';
+import { ClientLedger } from '../support/client-ledger.ts';
+import { startProviderLedger, WEBHOOK_ENV, webhookBody } from '../support/provider-ledger.ts';
 import { PATIENT, startTidings } from '../support/start.ts';
+import { assertKept, compare, describe, settle } from '../support/verdict.ts';
 import { delay } from '../support/within.ts';
 
 const RESTARTS = 5;

@@ -11,10 +11,11 @@ import { DatabaseSync } from 'node:sqlite';
 import { test } from 'node:test';
 import { type DatabaseFile, readMigrations } from '../../src/database/sqlite/migrate.ts';
 import { MIGRATION_KILLS, SEED } from '../support/bounds.ts';
-import { ClientLedger, describe, emailBody, settle } from '../support/ledger.ts';
+import { ClientLedger, emailBody } from '../support/client-ledger.ts';
 import { seededRandom } from '../support/power-loss.ts';
 import { PATIENT, startAndEnd, startTidings, type Tidings } from '../support/start.ts';
 import { integrityFaults } from '../support/stored.ts';
+import { describe, settle } from '../support/verdict.ts';
 import { until } from '../support/within.ts';
 
 const FILES = ['messages', 'records', 'projection'] as const satisfies DatabaseFile[];

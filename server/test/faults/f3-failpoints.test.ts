@@ -6,19 +6,12 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import { FAILPOINT_KILLS, SEED } from '../support/bounds.ts';
-import {
-  assertKept,
-  ClientLedger,
-  compare,
-  describe,
-  settle,
-  startProviderLedger,
-  WEBHOOK_ENV,
-  webhookBody,
-} from '../support/ledger.ts';
+import { ClientLedger } from '../support/client-ledger.ts';
 import { seededRandom } from '../support/power-loss.ts';
+import { startProviderLedger, WEBHOOK_ENV, webhookBody } from '../support/provider-ledger.ts';
 import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
 import { readStored, rowsByKey } from '../support/stored.ts';
+import { assertKept, compare, describe, settle } from '../support/verdict.ts';
 
 /** How often each place is passed per message, so that the kills fall within the first twenty or so. */
 const PLACES = {

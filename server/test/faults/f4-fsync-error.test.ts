@@ -10,12 +10,13 @@ import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
 import { CUTS, SEED } from '../support/bounds.ts';
+import { ClientLedger, type Entry, emailBody } from '../support/client-ledger.ts';
 import { chooseCuts, replay } from '../support/cut.ts';
-import { ClientLedger, describe, type Entry, emailBody, settle } from '../support/ledger.ts';
 import { Disk } from '../support/power-loss.ts';
 import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
 import { acknowledgedIn, inspectImage, readStored, rowsByKey } from '../support/stored.ts';
 import { readSyscallLog, type Step, strace } from '../support/syscall-log.ts';
+import { describe, settle } from '../support/verdict.ts';
 import { until } from '../support/within.ts';
 
 const RATE_PER_SECOND = 200;

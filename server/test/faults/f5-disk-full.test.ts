@@ -7,17 +7,11 @@ import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { test } from 'node:test';
-import {
-  assertBalanced,
-  ClientLedger,
-  describe,
-  type Entry,
-  emailBody,
-  settle,
-} from '../support/ledger.ts';
+import { ClientLedger, type Entry, emailBody } from '../support/client-ledger.ts';
 import { smallDisk } from '../support/small-disk.ts';
 import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
 import { readStored, rowsByKey } from '../support/stored.ts';
+import { assertBalanced, describe, settle } from '../support/verdict.ts';
 import { until } from '../support/within.ts';
 
 const MIB = 1024 * 1024;

@@ -94,6 +94,7 @@ export async function startTidings(options: StartOptions = {}): Promise<Tidings>
 
   async function dispose(): Promise<void> {
     await run?.end();
+    transcript.closed = true;
     client[Symbol.dispose]();
     if (own !== '') rmSync(own, { recursive: true, force: true });
   }
@@ -166,6 +167,7 @@ export async function startAndEnd(
     return { ...exit, output: `${transcript.lines.join('\n')}\n${transcript.errors}` };
   } finally {
     await run.end();
+    transcript.closed = true;
   }
 }
 
@@ -173,6 +175,8 @@ export async function startAndEnd(
 class Transcript {
   readonly lines: string[] = [];
   errors = '';
+  /** The program has ended for good. */
+  closed = false;
 
   constructor() {
     transcripts.push(this);
@@ -187,7 +191,8 @@ class Transcript {
 let transcripts: Transcript[] = [];
 afterEach((context) => {
   const shown = transcripts;
-  transcripts = [];
+  // Of a program that serves several tests, each may be the one that fails.
+  transcripts = transcripts.filter((transcript) => !transcript.closed);
   if ((context as { passed?: boolean }).passed !== false) return;
   for (const { tail } of shown) process.stderr.write(`\n--- what Tidings wrote ---\n${tail}\n`);
 });
@@ -272,15 +277,12 @@ class Run {
 
   signal(signal: NodeJS.Signals): void {
     if (this.#ended) return;
-    if (this.pid !== 0) {
-      try {
-        process.kill(this.pid, signal);
-      } catch {
-        // It has just ended; the tracer follows.
-      }
+    // A tracer is left alone: without its process it ends by itself, once its log is written.
+    try {
+      process.kill(this.pid === 0 ? (this.#child.pid as number) : this.pid, signal);
+    } catch {
+      // It has just ended.
     }
-    // A tracer that lost its process ends by itself, and must first write its log to the end.
-    if (this.pid === 0 || this.pid === this.#child.pid) this.#child.kill(signal);
   }
 
   /** Ends what is left, by force. */

@@ -66,15 +66,17 @@ export function messagesWriter(
     prepare: (database) => {
       index = new IdempotencyIndex(files.idempotency);
       const events = eventOperations(database);
+      const inbox = inboxOperations(database);
       return mergeOperations(
         events,
         notificationOperations(database, {
           clock,
           changed: events.changed,
+          removeItems: inbox.remove,
           index,
           idempotencyRetentionMs,
         }),
-        inboxOperations(database),
+        inbox,
       );
     },
   });

@@ -59,6 +59,8 @@ export interface NotificationOperationsOptions {
   clock: Clock;
   /** Marks a message as changed for the projection (event-operations.ts). */
   changed: (messageId: number, at: number) => void;
+  /** Takes the inbox items of messages `first` to `last` away (inbox-operations.ts). */
+  removeItems: (first: number, last: number, at: number) => void;
   index: IdempotencyIndex;
   /** How long an idempotency key is remembered, in ms. */
   idempotencyRetentionMs: number;
@@ -66,7 +68,7 @@ export interface NotificationOperationsOptions {
 
 export function notificationOperations(
   database: DatabaseSync,
-  { clock, changed, index, idempotencyRetentionMs }: NotificationOperationsOptions,
+  { clock, changed, removeItems, index, idempotencyRetentionMs }: NotificationOperationsOptions,
 ): OperationSet {
   const greatest = database
     .prepare(
@@ -141,7 +143,6 @@ export function notificationOperations(
     'DELETE FROM idempotency WHERE seq IN (SELECT seq FROM idempotency WHERE at < ? ORDER BY seq LIMIT 2000)',
   );
   const deleteEvents = database.prepare('DELETE FROM event WHERE message_id BETWEEN ? AND ?');
-  const deleteInbox = database.prepare('DELETE FROM inbox_log WHERE message_id BETWEEN ? AND ?');
   const deleteMessages = database.prepare('DELETE FROM message WHERE id BETWEEN ? AND ?');
   const deleteNotification = database.prepare('DELETE FROM notification WHERE id = ?');
 
@@ -250,11 +251,12 @@ export function notificationOperations(
     const messages = selectMessages.all(id + 1, last) as Pick<MessageRow, 'id' | 'status'>[];
     if (messages.some(({ status }) => status < STATUS.delivered || status === STATUS.waiting))
       return false;
+    const at = clock.now();
     deleteEvents.run(id + 1, last);
-    deleteInbox.run(id + 1, last);
+    removeItems(id + 1, last, at);
     deleteMessages.run(id + 1, last);
     deleteNotification.run(id);
-    for (const message of messages) changed(message.id, clock.now());
+    for (const message of messages) changed(message.id, at);
     return true;
   }
 

@@ -6,6 +6,7 @@ import { eventOperations } from './event-operations.ts';
 import { SqliteEventStore } from './event-store.ts';
 import { mergeOperations } from './group-writer.ts';
 import { IdempotencyIndex } from './idempotency-index.ts';
+import { inboxOperations } from './inbox-operations.ts';
 import { MessageSearch } from './message-search.ts';
 import { notificationOperations } from './notification-operations.ts';
 import { SqliteNotificationStore } from './notification-store.ts';
@@ -14,15 +15,18 @@ import { Projection } from './projection.ts';
 runNotificationStoreConformance('SQLite', async () => {
   const file = openTestFile('messages', (database) => {
     const events = eventOperations(database);
+    const inbox = inboxOperations(database);
     const index = new IdempotencyIndex(undefined);
     return mergeOperations(
       events,
       notificationOperations(database, {
         clock: systemClock,
         changed: events.changed,
+        removeItems: inbox.remove,
         index,
         idempotencyRetentionMs: 365 * 86_400_000,
       }),
+      inbox,
     );
   });
   const { connection, reader, close } = openProjectionFile(file.folder);
