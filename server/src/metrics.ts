@@ -75,7 +75,28 @@ export function apiMetrics(read: { delayMs(): number; waiting(): number; lag(): 
       this.set(process.memoryUsage.rss());
     },
   });
-  return { registry, requests, duration };
+  const counts = remembered((key: string) => requests.labels(...(key.split(' ') as [])));
+  const times = remembered((route: string) => duration.labels(route));
+  return {
+    registry,
+    measure(route: string, method: string, status: number, seconds: number): void {
+      counts(`${route} ${method} ${status}`).inc();
+      times(route).observe(seconds);
+    },
+  };
+}
+
+/** Labelled metrics by one text: the library's own look-up costs more than the rest. */
+function remembered<Labelled>(make: (key: string) => Labelled): (key: string) => Labelled {
+  const known = new Map<string, Labelled>();
+  return (key) => {
+    let labelled = known.get(key);
+    if (labelled === undefined) {
+      labelled = make(key);
+      known.set(key, labelled);
+    }
+    return labelled;
+  };
 }
 
 export interface EngineReading {
@@ -111,8 +132,8 @@ export function engineMetrics(read: EngineReading) {
     registers,
   });
   const dwell = new Histogram({
-    name: 'tidings_accept_to_outcome_seconds',
-    help: 'Time from acceptance to the first stored outcome',
+    name: 'tidings_accept_to_attempt_seconds',
+    help: 'Time from acceptance (or the time it was scheduled for) to the first attempt',
     labelNames: ['lane'],
     buckets: SECONDS,
     registers,
@@ -170,5 +191,18 @@ export function engineMetrics(read: EngineReading) {
       this.set(read.trackerDropped());
     },
   });
-  return { registry, attempts, ended, duration, dwell };
+  const waits = remembered((lane: string) => dwell.labels(lane));
+  const ends = remembered((status: string) => ended.labels(status));
+  const counts = remembered((key: string) => attempts.labels(...(key.split(' ') as [])));
+  const times = remembered((key: string) => duration.labels(...(key.split(' ') as [])));
+  return {
+    registry,
+    began: (lane: 0 | 1 | 2, waitedMs: number) =>
+      waits(LANE_NAMES[lane]).observe(Math.max(0, waitedMs) / 1000),
+    ended: (status: string) => ends(status).inc(),
+    attempted(channel: string, provider: string, outcome: string, seconds: number) {
+      counts(`${channel} ${provider} ${outcome}`).inc();
+      times(`${channel} ${provider}`).observe(seconds);
+    },
+  };
 }

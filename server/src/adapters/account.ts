@@ -6,8 +6,6 @@
  * A secret may be given as `{ "env": "NAME" }` or `{ "file": "/run/secrets/name" }`.
  */
 import { readFileSync } from 'node:fs';
-import { Ajv } from 'ajv';
-import addFormats from 'ajv-formats';
 import {
   type AccountSettings,
   type Config,
@@ -17,6 +15,7 @@ import {
   settingKeys,
   variableOf,
 } from '../config.ts';
+import { createAjv } from '../json-schema.ts';
 import type { Catalog } from './catalog.ts';
 import type { ProviderDefinition } from './provider.ts';
 
@@ -71,9 +70,7 @@ function resolveAccount(
     );
   }
   const values = resolveSecrets(structuredClone(setting.config ?? {}), id, environment);
-  const ajv = new Ajv({ useDefaults: true, strict: false });
-  (addFormats as unknown as (ajv: Ajv) => void)(ajv);
-  const validate = ajv.compile(provider.configSchema);
+  const validate = createAjv({ useDefaults: true }).compile(provider.configSchema);
   if (!validate(values)) {
     const [error] = validate.errors ?? [];
     const key = [

@@ -102,7 +102,7 @@ export async function startApi(
     trustedProxies: config.http.trustedProxies,
     accessLogSampling: config.log.accessSampling,
     refusal: overload.refusal,
-    measured: metrics,
+    measured: metrics.measure,
     routes: [
       healthRoutes({
         notReady: () => [

@@ -35,7 +35,7 @@ export async function startEngine(
 ): Promise<RunningRole> {
   const box = new SecretBox(Buffer.from(masterKey, 'hex'));
   const catalog = await loadCatalog(config.plugins);
-  const stores = openStores(config, { ports, clock, box });
+  const stores = openStores(config, { ports, clock, box, patient: true });
   const hints = new MemoryHints();
   if (ports.hints) hints.connect(ports.hints);
   const queue = new MemoryQueue();
@@ -98,6 +98,7 @@ export async function startEngine(
       attempts,
       policyFor: () => policy,
       defaultOrder: delivery.defaultOrder,
+      began: metrics.began,
       clock,
     }),
   });
@@ -116,12 +117,15 @@ export async function startEngine(
   });
 
   function count({ completion, events }: Settlement): void {
-    if (completion.nextAt === null) metrics.ended.inc({ status: completion.status });
+    if (completion.nextAt === null) metrics.ended(completion.status);
     for (const { type, detail } of events) {
       if (type !== 'attempt' || !detail) continue;
-      const labels = { channel: String(detail['channel']), provider: String(detail['provider']) };
-      metrics.attempts.inc({ ...labels, outcome: String(detail['outcome']) });
-      metrics.duration.observe(labels, Number(detail['durationMs']) / 1000);
+      metrics.attempted(
+        String(detail['channel']),
+        String(detail['provider']),
+        String(detail['outcome']),
+        Number(detail['durationMs']) / 1000,
+      );
     }
   }
 

@@ -19,13 +19,24 @@ import type { Ports } from './role.ts';
 
 export function openStores(
   config: Config,
-  { ports, clock, box }: { ports: Ports; clock: Clock; box: SecretBox },
+  {
+    ports,
+    clock,
+    box,
+    patient = false,
+  }: {
+    ports: Ports;
+    clock: Clock;
+    box: SecretBox;
+    /** Nobody waits for what this thread writes about messages: it may wait for others' commits. */
+    patient?: boolean;
+  },
 ) {
   const files = dataFiles(config.dataDir);
   const messages = openMessages(files);
   const records = openRecords(files);
   const projection = openProjection(files);
-  const messagesWriter = new ThreadWriteClient(need(ports, 'messagesWriter'));
+  const messagesWriter = new ThreadWriteClient(need(ports, 'messagesWriter'), { patient });
   const recordsWriter = new ThreadWriteClient(need(ports, 'recordsWriter'));
   const cache = new RecordCacheGroup(records, clock);
   const tracker = new ProjectionClient({

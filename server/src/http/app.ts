@@ -2,17 +2,31 @@
  * The HTTP application: how requests are read, checked, refused and answered. It is handed its
  * routes; it knows no store and no queue.
  */
-import type { IncomingMessage } from 'node:http';
-import { Ajv, type ValidateFunction } from 'ajv';
-import addFormats from 'ajv-formats';
-import Fastify, { type FastifyInstance, type FastifyRequest } from 'fastify';
+import type { Ajv, ValidateFunction } from 'ajv';
+import Fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
 import type { ApplicationStore } from '../application/application-store.ts';
 import { ServiceError } from '../errors.ts';
+import { createAjv } from '../json-schema.ts';
 import { addAuthentication } from './auth.ts';
 import { parseStrictJson } from './json.ts';
 import { addOpenApi } from './openapi.ts';
-import { errorHandler, problemOf, sendProblem } from './problem.ts';
+import { errorHandler, sendProblem } from './problem.ts';
+import {
+  answerExpectations,
+  clientErrorHandler,
+  cutOff,
+  isLong,
+  keepOpen,
+  transferFault,
+} from './transfer.ts';
+
+declare module 'fastify' {
+  interface FastifyRequest {
+    /** The JSON body as it was sent. */
+    bodyText: string;
+  }
+}
 
 export interface AppOptions {
   applications: ApplicationStore;
@@ -69,8 +83,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   });
   setValidation(app);
   readJson(app);
-  app.setErrorHandler(handleError);
+  app.setErrorHandler((error: FastifyError, request, reply) => {
+    keepOpen(request, reply);
+    return handleError(error, request, reply);
+  });
   app.setNotFoundHandler((request, reply) => {
+    keepOpen(request, reply);
     sendProblem(
       reply,
       new ServiceError('not_found', {
@@ -78,11 +96,10 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       }),
     );
   });
-  addTransferRules(app);
+  answerExpectations(app.server);
   addRefusal(app, options.refusal);
   addAuthentication(app, options.applications);
-  addAccessLog(app, options);
-  if (options.measured) measure(app, options.measured);
+  addAfterwards(app, options);
   await addOpenApi(app);
   await app.register((scope, _options, done) => {
     for (const add of options.routes) add(scope);
@@ -95,14 +112,12 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
 function setValidation(app: FastifyInstance): void {
   const settings = {
     allErrors: true,
-    strict: false,
     useDefaults: true,
     removeAdditional: false,
     discriminator: false,
   } as const;
-  const body = new Ajv({ ...settings, coerceTypes: false });
-  const text = new Ajv({ ...settings, coerceTypes: true });
-  for (const ajv of [body, text]) (addFormats as unknown as (ajv: Ajv) => void)(ajv);
+  const body = createAjv({ ...settings, coerceTypes: false });
+  const text = createAjv({ ...settings, coerceTypes: true });
   let shared = false;
   app.setValidatorCompiler(({ schema, httpPart }) => {
     const ajv = httpPart === 'body' ? body : text;
@@ -138,11 +153,13 @@ function onFirstUse(compile: () => ValidateFunction): ValidateFunction {
 }
 
 function readJson(app: FastifyInstance): void {
+  app.decorateRequest('bodyText', '');
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     /^application\/([a-z.-]+\+)?json\b/,
     { parseAs: 'string' },
-    (_request, text, done) => {
+    (request, text, done) => {
+      request.bodyText = text as string;
       try {
         done(null, text === '' ? undefined : parseStrictJson(text as string));
       } catch (error) {
@@ -150,98 +167,31 @@ function readJson(app: FastifyInstance): void {
       }
     },
   );
-  app.addHook('onRequest', (request, _reply, done) => {
-    const encoding = request.headers['content-encoding'];
-    if (encoding === undefined || encoding === 'identity') return done();
-    done(Object.assign(new Error('encoded body'), { statusCode: 415 }));
-  });
 }
 
-/** How long a sender that goes on after its refusal has to read the answer. */
-const LINGER_MS = 500;
-
-/** What HTTP allows and two readers could understand differently, or what would be read for nothing. */
-/** Connections whose last answer is on its way: what else comes on them gets none. */
-const closing = new WeakSet<object>();
-
-function addTransferRules(app: FastifyInstance): void {
-  app.addHook('onRequest', (request, reply, done) => {
-    const { 'transfer-encoding': coding, host } = request.headers;
-    if (coding !== undefined && coding.toLowerCase() !== 'chunked') {
-      reply.header('connection', 'close');
-      closing.add(request.raw.socket);
-      const fault = { path: 'header.transfer-encoding', message: 'must be chunked or left out' };
-      return done(new ServiceError('invalid_request', { errors: [fault] }));
-    }
-    const { rawHeaders, httpVersion } = request.raw;
-    const hosts = rawHeaders.filter((name, i) => i % 2 === 0 && name.toLowerCase() === 'host');
-    const missing = httpVersion === '1.1' && hosts.length === 0;
-    if (missing || hosts.length > 1 || (host !== undefined && !HOST.test(host))) {
-      reply.header('connection', 'close');
-      const fault = { path: 'header.host', message: 'must be one host, with or without a port' };
-      return done(new ServiceError('invalid_request', { errors: [fault] }));
-    }
-    done();
-  });
-  app.addHook('onSend', (request, reply, _payload, done) => {
-    if (isLong(request)) reply.removeHeader('connection');
-    done();
-  });
-  // A body that was refused before its end is not read to its end: that may never come.
-  app.addHook('onResponse', (request, _reply, done) => {
-    if (isLong(request)) cutOff(request.raw);
-    done();
-  });
-  app.server.on('checkExpectation', (request, response) => {
-    const error = new ServiceError('invalid_request', {
-      detail: 'The expectation of the request cannot be met.',
-      errors: [{ path: 'header.expect', message: 'must be 100-continue or left out' }],
-    });
-    const body = JSON.stringify(problemOf(error, 'none', 417));
-    response.writeHead(417, { 'content-type': 'application/problem+json', connection: 'close' });
-    response.end(body);
-    request.socket.once('finish', () => request.socket.destroy());
-  });
-}
-
-const HOST = /^(\[[0-9a-f:.%]+\]|[^\s/?#@\\:[\]]+)(:\d{1,5})?$/i;
-/** What is left of a body up to this long arrives by itself; the connection can stay open. */
-const SHORT_BODY_BYTES = 64 * 1024;
-
-/** Whether more of the body is to come than is worth waiting for. */
-function isLong({ raw }: FastifyRequest): boolean {
-  if (raw.complete) return false;
-  const length = Number(raw.headers['content-length'] ?? 0);
-  return raw.headers['transfer-encoding'] !== undefined || length > SHORT_BODY_BYTES;
-}
-
-/**
- * Ends the connection, reading on for a moment: closing on unread bytes would lose the answer. For the
- * same reason the answer does not say "Connection: close", at which Node would close at once.
- */
-function cutOff(message: IncomingMessage): void {
-  message.resume();
-  message.socket.end();
-  setTimeout(() => message.socket.destroy(), LINGER_MS).unref();
-}
-
-/** While the service cannot take work, writes are refused before their body is read. */
+/** What is refused before a body is read; while the service cannot take work, every write. */
 function addRefusal(app: FastifyInstance, refusal: AppOptions['refusal']): void {
-  app.addHook('onRequest', (request, _reply, done) => {
+  app.addHook('onRequest', (request, reply, done) => {
+    const fault = transferFault(request, reply);
+    if (fault !== undefined) return done(fault);
     if (request.method === 'GET' || request.method === 'HEAD') return done();
     done(refusal());
   });
 }
 
-function addAccessLog(app: FastifyInstance, { log, accessLogSampling }: AppOptions): void {
-  if (accessLogSampling <= 0) return;
+/** What happens behind each answer. One hook for all of it: each costs every request its share. */
+function addAfterwards(app: FastifyInstance, options: AppOptions): void {
+  const { log, accessLogSampling: sampling, measured } = options;
   app.addHook('onResponse', (request, reply, done) => {
-    if (reply.statusCode >= 500 || Math.random() < accessLogSampling) {
+    if (isLong(request)) cutOff(request.raw);
+    const route = request.routeOptions.url ?? 'unknown';
+    measured?.(route, request.method, reply.statusCode, reply.elapsedTime / 1000);
+    if (sampling > 0 && (reply.statusCode >= 500 || Math.random() < sampling)) {
       log.info(
         {
           requestId: request.id,
           method: request.method,
-          route: request.routeOptions.url ?? 'unknown',
+          route,
           status: reply.statusCode,
           durationMs: Math.round(reply.elapsedTime * 10) / 10,
           application: request.caller?.application,
@@ -253,44 +203,13 @@ function addAccessLog(app: FastifyInstance, { log, accessLogSampling }: AppOptio
   });
 }
 
-export interface RequestMetrics {
-  requests: { inc(labels: { route: string; method: string; status: string }): void };
-  duration: { observe(labels: { route: string }, seconds: number): void };
-}
-
 /** Labelled by the route's pattern, never by what the caller wrote. */
-function measure(app: FastifyInstance, { requests, duration }: RequestMetrics): void {
-  app.addHook('onResponse', (request, reply, done) => {
-    const route = request.routeOptions.url ?? 'unknown';
-    requests.inc({ route, method: request.method, status: String(reply.statusCode) });
-    duration.observe({ route }, reply.elapsedTime / 1000);
-    done();
-  });
-}
-
-/** What is not HTTP at all: answered by hand, since there is no request, and closed. */
-function clientErrorHandler(error: NodeJS.ErrnoException, socket: IncomingMessage['socket']): void {
-  if (error.code === 'ECONNRESET' || !socket.writable || closing.has(socket)) {
-    return void socket.destroy();
-  }
-  const status =
-    error.code === 'ERR_HTTP_REQUEST_TIMEOUT'
-      ? '408 Request Timeout'
-      : error.code === 'HPE_HEADER_OVERFLOW'
-        ? '431 Request Header Fields Too Large'
-        : '400 Bad Request';
-  const body = JSON.stringify({
-    type: '/docs/errors#invalid_request',
-    title: 'The request is not acceptable HTTP',
-    status: Number(status.slice(0, 3)),
-    code: 'invalid_request',
-    request_id: 'none',
-    doc_url: '/docs/errors#invalid_request',
-  });
-  socket.end(
-    `HTTP/1.1 ${status}\r\nContent-Type: application/problem+json\r\nContent-Length: ${Buffer.byteLength(body)}\r\nConnection: close\r\n\r\n${body}`,
-  );
-}
+export type RequestMetrics = (
+  route: string,
+  method: string,
+  status: number,
+  seconds: number,
+) => void;
 
 function pathOf(url: string): string {
   const query = url.indexOf('?');

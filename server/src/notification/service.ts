@@ -50,6 +50,8 @@ export interface AcceptOptions {
   idempotencyKey: string | null;
   /** Ask delivery for a hint when a message has ended. */
   watched: boolean;
+  /** The request as it was sent: what is sent again with the same key must be the same. */
+  requestText: string;
 }
 
 export interface AcceptedNotification {
@@ -167,13 +169,13 @@ export function createNotificationService(options: NotificationServiceOptions) {
     async accept(
       caller: Caller,
       request: CreateNotification,
-      { idempotencyKey, watched }: AcceptOptions,
+      { idempotencyKey, watched, requestText }: AcceptOptions,
     ) {
       const body = prepare(caller, request, clock.now());
       const idempotency =
         idempotencyKey === null
           ? null
-          : digestKey(caller, 'notifications', idempotencyKey, JSON.stringify(request));
+          : digestKey(caller, 'notifications', idempotencyKey, requestText);
       return keep(caller, body, idempotency, watched);
     },
 
@@ -233,7 +235,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
     async resend(
       caller: Caller,
       id: number,
-      { idempotencyKey, watched }: AcceptOptions,
+      { idempotencyKey, watched }: Omit<AcceptOptions, 'requestText'>,
     ): Promise<AcceptedNotification> {
       const found = await record(caller, id);
       const now = clock.now();

@@ -14,7 +14,7 @@ import type { MessageEvent } from '../analytics/event-store.ts';
 import type { Clock } from '../clock.ts';
 import { asServiceError } from '../errors.ts';
 import { formatId } from '../id.ts';
-import { AUTO, type NotificationBody } from '../notification/notification.ts';
+import { AUTO, type Lane, type NotificationBody } from '../notification/notification.ts';
 import type { Completion, QueueEntry } from '../notification/notification-store.ts';
 import type { TemplateService } from '../template/service.ts';
 import type { PublishedTemplate } from '../template/template-store.ts';
@@ -42,6 +42,8 @@ export interface DeliverOptions {
   attempts: Attempts;
   policyFor(channel: string): RetryPolicy;
   defaultOrder: readonly string[];
+  /** Told how long a message waited, since it was accepted or due, before its first attempt. */
+  began(lane: Lane, waitedMs: number): void;
   clock: Clock;
 }
 
@@ -122,7 +124,12 @@ export function createDeliver(options: DeliverOptions): Deliver {
       entry.route ?? (body.routes[entry.messageId - entry.notificationId - 1] as string[]);
     const none = { status: 'failed' as const, reason: 'unreachable' };
     if (route[0] !== AUTO) return { route, reason: none };
-    const available = adapters.channels().filter((channel) => hasContent(context, channel));
+    // Of somebody given only by addresses, other channels are no news.
+    const candidates =
+      body.to['userId'] === undefined
+        ? adapters.channels().filter((channel) => body.to[channel] !== undefined)
+        : adapters.channels();
+    const available = candidates.filter((channel) => hasContent(context, channel));
     const resolved = resolveRoute({
       user,
       to: body.to,
@@ -133,7 +140,8 @@ export function createDeliver(options: DeliverOptions): Deliver {
       defaultOrder: [...options.defaultOrder],
     });
     const optedOut = resolved.left.some(({ reason }) => reason === 'opted_out');
-    note(context, 'routed', { route: resolved.route, left: resolved.left });
+    const decided = candidates.length !== 1 || resolved.route.length !== 1;
+    if (decided) note(context, 'routed', { route: resolved.route, left: resolved.left });
     return {
       route: resolved.route,
       reason: optedOut ? { status: 'suppressed', reason: 'opted_out' } : none,
@@ -278,6 +286,8 @@ export function createDeliver(options: DeliverOptions): Deliver {
     }
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     const account = options.accountFor(channel, body.test);
+    if (entry.attempt === 0)
+      options.began(entry.lane, clock.now() - Math.max(body.createdAt, body.sendAt ?? 0));
     const { outcome, waitMs, durationMs } = await runAttempt(options.attempts, {
       adapter,
       address,

@@ -4,9 +4,9 @@
  * here); what is right in the language of templates, compile.ts.
  */
 import type { ChannelContent } from '@tidings/contracts/content';
-import { Ajv, type ErrorObject, type ValidateFunction } from 'ajv';
-import addFormats from 'ajv-formats';
+import type { ErrorObject, ValidateFunction } from 'ajv';
 import type { FieldError } from '../errors.ts';
+import { createAjv } from '../json-schema.ts';
 
 /** What templates need to know of a channel. */
 export interface ChannelDefinition {
@@ -65,8 +65,7 @@ interface Validators {
   unrendered: ValidateFunction;
 }
 
-const ajv = new Ajv({ allErrors: true, strict: false });
-(addFormats as unknown as (ajv: Ajv) => void)(ajv);
+const ajv = createAjv({ allErrors: true });
 
 const validators = new WeakMap<ChannelDefinition, Validators>();
 

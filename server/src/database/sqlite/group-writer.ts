@@ -56,7 +56,12 @@ export function mergeOperations(...sets: OperationSet[]): OperationSet {
 }
 
 export type Call = [operation: string, argument: unknown];
-export type Answer = { value: unknown } | { error: PlainError };
+export interface Answers {
+  /** One per call, in order. */
+  values: unknown[];
+  /** Of the calls that failed; their values are null. */
+  errors: [index: number, error: PlainError][];
+}
 
 export interface GroupWriterOptions {
   open(): DatabaseSync;
@@ -83,13 +88,14 @@ export class GroupWriter {
   }
 
   /** Runs all calls in one transaction. Never throws: what fails is in the answers. */
-  run(calls: readonly Call[]): Answer[] {
+  run(calls: readonly Call[]): Answers {
     const database = this.#database;
     const set = this.#set;
     if (!database || !set || !this.#begin || !this.#commit) return refuseAll(calls, this.#failure);
     try {
       this.#begin();
-      const answers = calls.map(([name, argument]) => this.#runOne(database, set, name, argument));
+      const answers: Answers = { values: [], errors: [] };
+      for (const [name, argument] of calls) this.#runOne(database, set, name, argument, answers);
       failpoint('before-commit');
       this.#commit();
       failpoint('after-commit');
@@ -156,19 +162,29 @@ export class GroupWriter {
     this.#commit = undefined;
   }
 
-  #runOne(database: DatabaseSync, set: OperationSet, name: string, argument: unknown): Answer {
+  #runOne(
+    database: DatabaseSync,
+    set: OperationSet,
+    name: string,
+    argument: unknown,
+    { values, errors }: Answers,
+  ): void {
     const operation = set.operations[name];
     if (!operation) throw new Error(`unknown write operation ${name}`);
-    if (!operation.isolated) return { value: operation.run(argument as never) };
+    if (!operation.isolated) {
+      values.push(operation.run(argument as never));
+      return;
+    }
     database.exec('SAVEPOINT one');
     try {
       const value = operation.run(argument as never);
       database.exec('RELEASE one');
-      return { value };
+      values.push(value);
     } catch (error) {
       if (!(error instanceof ServiceError) && !isConstraintError(error)) throw error;
       database.exec('ROLLBACK TO one; RELEASE one');
-      return { error: translateError(error).toPlain() };
+      errors.push([values.length, translateError(error).toPlain()]);
+      values.push(null);
     }
   }
 
@@ -190,9 +206,9 @@ export class GroupWriter {
   }
 }
 
-function refuseAll(calls: readonly Call[], failure: ServiceError | undefined): Answer[] {
+function refuseAll(calls: readonly Call[], failure: ServiceError | undefined): Answers {
   const error = (
     failure ?? new ServiceError('store_unavailable', { retryAfterMs: 1000 })
   ).toPlain();
-  return calls.map(() => ({ error }));
+  return { values: calls.map(() => null), errors: calls.map((_, i) => [i, error]) };
 }

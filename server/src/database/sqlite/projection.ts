@@ -54,6 +54,7 @@ export class Projection {
     this.#newEvents = messages.prepare(
       'SELECT seq, message_id FROM event WHERE seq > ? ORDER BY seq LIMIT ?',
     );
+    this.#newEvents.setReturnArrays(true);
     this.#messagesOf = messages.prepare(
       'SELECT * FROM message WHERE id BETWEEN ? AND ? ORDER BY id',
     );
@@ -94,13 +95,13 @@ export class Projection {
     };
   }
 
-  /** Takes one group. False when there was nothing new. */
+  /** Takes one group. False when it was all there was. */
   step(): boolean {
     // Events first: the state read for them is then at least as new as the event.
-    const events = this.#newEvents.all(this.#position.event, GROUP) as {
-      seq: number;
-      message_id: number;
-    }[];
+    const events = this.#newEvents.all(this.#position.event, GROUP) as unknown as [
+      seq: number,
+      messageId: number,
+    ][];
     const notifications = this.#newNotifications.all(
       this.#position.notification,
       GROUP,
@@ -109,17 +110,17 @@ export class Projection {
     if (events.length === 0 && notifications.length === 0 && inbox.length === 0) return false;
     const next: ProjectionPosition = {
       notification: notifications.at(-1)?.id ?? this.#position.notification,
-      event: events.at(-1)?.seq ?? this.#position.event,
+      event: events.at(-1)?.[0] ?? this.#position.event,
       inbox: inbox.at(-1)?.seq ?? this.#position.inbox,
     };
     this.#projection.exec('BEGIN IMMEDIATE');
     try {
-      const inserted = new Set<number>();
-      for (const notification of notifications) this.#add(notification, inserted);
-      const changed = new Set(
-        events.map((event) => event.message_id).filter((id) => !inserted.has(id)),
-      );
-      for (const id of changed) this.#refresh(id, next.notification);
+      this.#addAll(notifications);
+      // What is added in this group was read as it is now, and what comes later will be.
+      const added = notifications[0]?.id ?? Number.POSITIVE_INFINITY;
+      const changed = new Set<number>();
+      for (const [, id] of events) if (id < added) changed.add(id);
+      for (const id of changed) this.#refresh(id);
       this.#inbox.apply(inbox);
       for (const [name, value] of Object.entries(next)) this.#savePosition.run(name, value);
       this.#projection.exec('COMMIT');
@@ -128,51 +129,58 @@ export class Projection {
       throw error;
     }
     this.#position = next;
-    return true;
+    return [events, notifications, inbox].some((rows) => rows.length === GROUP);
   }
 
-  #add(notification: NotificationRow, inserted: Set<number>): void {
-    const body = JSON.parse(notification.body) as NotificationBody;
-    const rows = this.#messagesOf.all(
-      notification.id + 1,
-      notification.id + notification.message_count,
-    ) as MessageRow[];
-    for (const row of rows) {
-      const channel = row.channel ?? firstChannel(body, row);
-      const address = channel === null ? undefined : body.to[channel];
-      this.#insert.run(
-        row.id,
-        notification.id,
-        notification.application_id,
-        row.status,
-        row.lane,
-        body.test ? 1 : 0,
-        body.createdAt,
-        row.updated_at,
-        row.attempt,
-        channel,
-        body.to['userId'] ?? null,
-        address ?? null,
-        body.template?.key ?? null,
-        body.category,
-        body.batch,
-        row.reason,
-      );
-      inserted.add(row.id);
+  /** Ids grow with time, so the messages of a group of notifications are one range of rows. */
+  #addAll(notifications: readonly NotificationRow[]): void {
+    const [first] = notifications;
+    const last = notifications.at(-1);
+    if (!first || !last) return;
+    const rows = this.#messagesOf.all(first.id + 1, last.id + last.message_count) as MessageRow[];
+    let next = 0;
+    for (const notification of notifications) {
+      const body = JSON.parse(notification.body) as NotificationBody;
+      const end = notification.id + notification.message_count;
+      for (; next < rows.length && (rows[next] as MessageRow).id <= end; next++)
+        this.#add(notification, body, rows[next] as MessageRow);
     }
+  }
+
+  #add(notification: NotificationRow, body: NotificationBody, row: MessageRow): void {
+    const channel = row.channel ?? firstChannel(body, row);
+    const address = channel === null ? undefined : body.to[channel];
+    this.#insert.run(
+      row.id,
+      notification.id,
+      notification.application_id,
+      row.status,
+      row.lane,
+      body.test ? 1 : 0,
+      body.createdAt,
+      row.updated_at,
+      row.attempt,
+      channel,
+      body.to['userId'] ?? null,
+      address ?? null,
+      body.template?.key ?? null,
+      body.category,
+      body.batch,
+      row.reason,
+    );
   }
 
   /** An edit may have changed anything that is shown of a message that is still scheduled. */
   #readAgain(notificationId: number): void {
     const row = this.#notification.get(notificationId) as NotificationRow | undefined;
-    if (row) this.#add(row, new Set());
+    if (row) this.#addAll([row]);
   }
 
-  #refresh(id: number, notificationPosition: number): void {
+  #refresh(id: number): void {
     const row = this.#message.get(id) as MessageRow | undefined;
     if (!row) {
       this.#delete.run(id);
-    } else if (row.notification_id <= notificationPosition) {
+    } else {
       this.#update.run(
         row.status,
         row.lane,
@@ -184,7 +192,6 @@ export class Projection {
       );
       if (row.status === STATUS.scheduled) this.#readAgain(row.notification_id);
     }
-    // A message whose notification comes in a later group is read with its state then.
   }
 }
 

@@ -5,8 +5,8 @@
  * linger: waiting one millisecond for company cost more than it saved.
  */
 import type { MessagePort } from 'node:worker_threads';
-import { ServiceError } from '../../errors.ts';
-import type { Answer, Call, GroupWriter } from './group-writer.ts';
+import { type PlainError, ServiceError } from '../../errors.ts';
+import type { Answers, Call, GroupWriter } from './group-writer.ts';
 
 export interface WriteClient {
   /** Resolves after the commit that contains the call. */
@@ -25,10 +25,14 @@ interface Waiter {
 /** What a client posts to the writer's thread and what comes back. */
 export interface WriteRequest {
   calls: Call[];
+  /** The calls may wait a moment for the commit of others, which then costs nothing more. */
+  patient: boolean;
 }
 export interface WriteResponse {
-  /** Missing when only the state changed. */
-  answers?: Answer[];
+  /** Of each call, in order; missing when only the state changed. */
+  values?: unknown[];
+  /** Of the calls that failed: their values say nothing. */
+  errors?: [index: number, error: PlainError][];
   failure?: { code: 'store_unavailable' } | null;
 }
 
@@ -67,14 +71,12 @@ abstract class BatchingClient implements WriteClient {
     this.#failure = failure;
   }
 
-  protected receive(answers: Answer[]): void {
+  protected receive({ values, errors }: Answers): void {
     const waiters = this.#underWay ?? [];
     this.#underWay = undefined;
-    for (let i = 0; i < waiters.length; i++) {
-      const answer = answers[i] as Answer;
-      if ('value' in answer) waiters[i]?.resolve(answer.value);
-      else waiters[i]?.reject(ServiceError.fromPlain(answer.error));
-    }
+    // A promise takes its first word only, so what failed is said before all else.
+    for (const [i, error] of errors) waiters[i]?.reject(ServiceError.fromPlain(error));
+    for (let i = 0; i < waiters.length; i++) waiters[i]?.resolve(values[i]);
     if (this.#calls.length > 0) this.#send();
   }
 
@@ -101,10 +103,12 @@ abstract class BatchingClient implements WriteClient {
 /** Writes through the writer's thread. */
 export class ThreadWriteClient extends BatchingClient {
   readonly #port: MessagePort;
+  readonly #patient: boolean;
 
-  constructor(port: MessagePort) {
+  constructor(port: MessagePort, { patient = false }: { patient?: boolean } = {}) {
     super();
     this.#port = port;
+    this.#patient = patient;
     port.on('message', (response: WriteResponse) => {
       if (response.failure !== undefined) {
         this.setFailure(
@@ -113,7 +117,8 @@ export class ThreadWriteClient extends BatchingClient {
             : new ServiceError('store_unavailable', { retryAfterMs: 1000 }),
         );
       }
-      if (response.answers) this.receive(response.answers);
+      const { values, errors = [] } = response;
+      if (values) this.receive({ values, errors });
     });
     port.on('close', () => {
       this.setFailure(new ServiceError('shutting_down'));
@@ -125,10 +130,10 @@ export class ThreadWriteClient extends BatchingClient {
   protected override send(calls: Call[]): void {
     // The reply must arrive even when nothing else keeps the thread alive.
     this.#port.ref();
-    this.#port.postMessage({ calls } satisfies WriteRequest);
+    this.#port.postMessage({ calls, patient: this.#patient } satisfies WriteRequest);
   }
 
-  protected override receive(answers: Answer[]): void {
+  protected override receive(answers: Answers): void {
     super.receive(answers);
     if (this.waiting === 0) this.#port.unref();
   }

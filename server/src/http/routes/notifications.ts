@@ -17,7 +17,7 @@ import { ServiceError } from '../../errors.ts';
 import { failpoint } from '../../failpoint.ts';
 import { parseId } from '../../id.ts';
 import { LANES, type NotificationRecord } from '../../notification/notification.ts';
-import type { NotificationService } from '../../notification/service.ts';
+import type { AcceptOptions, NotificationService } from '../../notification/service.ts';
 import {
   acceptedView,
   type EngagementTimes,
@@ -76,14 +76,17 @@ export function notificationRoutes(
   /** 202 with the ids, or 200 with the outcome when the caller waits for it and it comes in time. */
   async function answer(
     request: FastifyRequest,
-    accept: (acceptOptions: {
-      idempotencyKey: string | null;
-      watched: boolean;
-    }) => Promise<{ id: number; body: NotificationRecord['body']; replayed: boolean }>,
+    accept: (
+      acceptOptions: AcceptOptions,
+    ) => Promise<{ id: number; body: NotificationRecord['body']; replayed: boolean }>,
   ): Promise<{ code: 200 | 202; replayed: boolean; body: Accepted | Notification }> {
     const waitMs = waitOf((request.query as { wait?: string }).wait);
     const idempotencyKey = idempotencyKeyOf(request, options.idempotencyRequired);
-    const accepted = await accept({ idempotencyKey, watched: waitMs > 0 });
+    const accepted = await accept({
+      idempotencyKey,
+      watched: waitMs > 0,
+      requestText: request.bodyText,
+    });
     failpoint('before-202');
     const { id, body, replayed } = accepted;
     if (waitMs > 0) {
