@@ -1,5 +1,5 @@
 /** The tracker's thread: fills the projection behind the hot file, and keeps the logs short. */
-
+import { platform, setPriority } from 'node:os';
 import { type Clock, systemClock } from '../clock.ts';
 import { openForWriting } from '../database/sqlite/connection.ts';
 import { dataFiles, openMessages } from '../database/sqlite/files.ts';
@@ -8,10 +8,20 @@ import { ProjectionLoop } from '../database/sqlite/projection-loop.ts';
 import { gauge } from '../gauge.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
+/** Of twenty steps that a thread can give way by. */
+const NICENESS = 15;
+
+/** What this thread does can wait; requests that share a core with it cannot. */
+function yieldToOthers(): void {
+  // Linux alone has priorities of threads; elsewhere this would be the whole process.
+  if (platform() === 'linux') setPriority(NICENESS);
+}
+
 export async function startTracker(
   { config, ports }: RoleOptions,
   clock: Clock = systemClock,
 ): Promise<RunningRole> {
+  yieldToOthers();
   const files = dataFiles(config.dataDir);
   const messages = openMessages(files);
   const projectionFile = openForWriting(files.projection, { durability: 'normal' });

@@ -14,7 +14,7 @@ export interface NewNotification {
   applicationId: number;
   lane: Lane;
   body: NotificationBody;
-  /** The body as JSON: made once, stored and queued as it is. */
+  /** The body as `writeBody` writes it: made once, stored and queued as it is. */
   text: string;
   /** When a processor should have claimed it; after this time it is published again. ms since 1970. */
   leaseUntil: number;
@@ -49,7 +49,7 @@ export interface QueueEntry {
   step: number;
   /** Where delivery resolved the route; null is the body's. */
   route: string[] | null;
-  /** NotificationBody as JSON. */
+  /** As `writeBody` writes it. */
   body: string;
   /** Somebody waits for the outcome and wants a hint. */
   watched: boolean;
@@ -61,7 +61,7 @@ export interface Claim {
   messageId: number;
   /** The fence the claimer has seen. */
   claim: number;
-  /** Whoever has not completed by then has lost the claim. ms since 1970. */
+  /** The claim holds at least until then; whoever has not completed when it ends has lost it. ms since 1970. */
   until: number;
 }
 

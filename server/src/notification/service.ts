@@ -20,7 +20,13 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServiceError } from '../errors.ts';
 import type { TemplateService } from '../template/service.ts';
 import { checkContent } from './content.ts';
-import { AUTO, laneOf, type NotificationBody, type NotificationRecord } from './notification.ts';
+import {
+  AUTO,
+  laneOf,
+  type NotificationBody,
+  type NotificationRecord,
+  writeBody,
+} from './notification.ts';
 import type {
   FoundMessage,
   IdempotencyKey,
@@ -120,7 +126,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
     idempotency: IdempotencyKey | null,
     watched: boolean,
   ): Promise<AcceptedNotification> {
-    const text = JSON.stringify(body);
+    const text = writeBody(body);
     const lane = laneOf(body.priority);
     const { applicationId } = caller;
     const result = await store.accept({
@@ -166,11 +172,11 @@ export function createNotificationService(options: NotificationServiceOptions) {
      * Stores a notification durably and hands it to its lane.
      * @throws ServiceError of kind invalid (with paths), idempotency_mismatch, or unavailable.
      */
-    async accept(
+    accept(
       caller: Caller,
       request: CreateNotification,
       { idempotencyKey, watched, requestText }: AcceptOptions,
-    ) {
+    ): Promise<AcceptedNotification> {
       const body = prepare(caller, request, clock.now());
       const idempotency =
         idempotencyKey === null

@@ -14,7 +14,7 @@ import type { MessageEvent } from '../analytics/event-store.ts';
 import type { Clock } from '../clock.ts';
 import { asServiceError } from '../errors.ts';
 import { formatId } from '../id.ts';
-import { AUTO, type Lane, type NotificationBody } from '../notification/notification.ts';
+import { AUTO, type Lane, type NotificationBody, readBody } from '../notification/notification.ts';
 import type { Completion, QueueEntry } from '../notification/notification-store.ts';
 import type { TemplateService } from '../template/service.ts';
 import type { PublishedTemplate } from '../template/template-store.ts';
@@ -68,7 +68,7 @@ export function createDeliver(options: DeliverOptions): Deliver {
   const { adapters, templates, clock } = options;
 
   return async function deliver(entry: QueueEntry): Promise<Settlement> {
-    const body = JSON.parse(entry.body) as NotificationBody;
+    const body = readBody(entry.body);
     const events: MessageEvent[] = [];
     const settled = settle.bind(null, entry, events);
     try {

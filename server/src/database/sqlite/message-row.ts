@@ -1,11 +1,6 @@
 /** How a message's state is written in SQLite: small integers for closed sets. */
 import type { MessageStatus } from '@tidings/contracts/common';
-import {
-  AUTO,
-  type Lane,
-  type MessageState,
-  type NotificationBody,
-} from '../../notification/notification.ts';
+import { AUTO, type Lane, type MessageState, readBody } from '../../notification/notification.ts';
 import type { QueueEntry } from '../../notification/notification-store.ts';
 
 /**
@@ -90,8 +85,7 @@ export function stateOf(row: MessageRow): MessageState {
 export function entryOf(row: MessageRow, body: string): QueueEntry {
   const own = row.route === null ? null : (JSON.parse(row.route) as string[]);
   // Parsed again by whoever delivers it; this path serves retries and recovery, not the hot one.
-  const route =
-    own ?? (JSON.parse(body) as NotificationBody).routes[row.id - row.notification_id - 1];
+  const route = own ?? readBody(body).routes[row.id - row.notification_id - 1];
   return {
     messageId: row.id,
     notificationId: row.notification_id,

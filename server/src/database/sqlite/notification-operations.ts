@@ -88,6 +88,11 @@ export function notificationOperations(
   const selectKey = database.prepare(
     'SELECT at, key_digest, request_digest, notification_id FROM idempotency WHERE seq = ?',
   );
+  // While the lease of the row outlasts the claim, its place in the index stays as it is.
+  const claimLeased = database.prepare(
+    `UPDATE message SET status = ${STATUS.sending}, claim = claim + 1, attempt = attempt + 1
+     WHERE id = ? AND claim = ? AND next_at >= ? AND status IN (${STATUS.accepted}, ${STATUS.sending})`,
+  );
   const claim = database.prepare(
     `UPDATE message SET status = ${STATUS.sending}, claim = claim + 1, attempt = attempt + 1, next_at = ?
      WHERE id = ? AND claim = ? AND status IN (${STATUS.accepted}, ${STATUS.sending})`,
@@ -286,7 +291,11 @@ export function notificationOperations(
     operations: {
       accept: hot(accept),
       claim: hot((claims: ClaimArgument) =>
-        claims.map(([id, fence, until]) => claim.run(until, id, fence).changes === 1),
+        claims.map(
+          ([id, fence, until]) =>
+            claimLeased.run(id, fence, until).changes === 1 ||
+            claim.run(until, id, fence).changes === 1,
+        ),
       ),
       extend: hot((claims: ClaimArgument) =>
         claims.map(([id, fence, until]) => extend.run(until, id, fence).changes === 1),

@@ -5,10 +5,12 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Ledger } from '@tidings/contracts/notification';
 import { firstIdAt } from '../../id.ts';
-import type {
-  Lane,
-  NotificationBody,
-  NotificationRecord,
+import {
+  type Lane,
+  type NotificationBody,
+  type NotificationRecord,
+  readBody,
+  writeBody,
 } from '../../notification/notification.ts';
 import type {
   AcceptResult,
@@ -159,13 +161,13 @@ export class SqliteNotificationStore implements NotificationStore {
     return {
       id,
       applicationId: row.application_id,
-      body: JSON.parse(row.body) as NotificationBody,
+      body: readBody(row.body),
       messages: messages.map(stateOf),
     };
   }
 
   edit(id: number, body: NotificationBody, lane: Lane, nextAt: number): Promise<boolean> {
-    return this.#writer.call('edit', [id, JSON.stringify(body), lane, nextAt, body.createdAt]);
+    return this.#writer.call('edit', [id, writeBody(body), lane, nextAt, body.createdAt]);
   }
 
   cancel(id: number, at: number): Promise<number[]> {

@@ -4,7 +4,7 @@
  * at any point neither loses nor doubles anything, and deleting the file rebuilds it.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
-import { AUTO, type NotificationBody } from '../../notification/notification.ts';
+import { AUTO, type NotificationBody, readBody } from '../../notification/notification.ts';
 import { InboxProjection } from './inbox-projection.ts';
 import { type MessageRow, STATUS } from './message-row.ts';
 
@@ -140,7 +140,7 @@ export class Projection {
     const rows = this.#messagesOf.all(first.id + 1, last.id + last.message_count) as MessageRow[];
     let next = 0;
     for (const notification of notifications) {
-      const body = JSON.parse(notification.body) as NotificationBody;
+      const body = readBody(notification.body);
       const end = notification.id + notification.message_count;
       for (; next < rows.length && (rows[next] as MessageRow).id <= end; next++)
         this.#add(notification, body, rows[next] as MessageRow);
