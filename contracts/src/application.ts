@@ -1,18 +1,19 @@
 /** Calling systems and their API keys. The application is the unit of isolation. */
-import Type from 'typebox';
+
 import { closed, KEY_KINDS, Key, Page, PageQuery, SCOPES, Timestamp } from './common.ts';
+import { type Static, Type } from './schema.ts';
 
 export const CreateApplication = Type.Object(
   { key: Key, name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })) },
   { ...closed, $id: 'CreateApplication' },
 );
-export type CreateApplication = Type.Static<typeof CreateApplication>;
+export type CreateApplication = Static<typeof CreateApplication>;
 
 export const Application = Type.Object(
   { key: Type.String(), name: Type.String(), createdAt: Timestamp },
   { $id: 'Application' },
 );
-export type Application = Type.Static<typeof Application>;
+export type Application = Static<typeof Application>;
 export const ApplicationPage = Page(Type.Ref('Application'));
 
 export const CreateApiKey = Type.Object(
@@ -39,7 +40,7 @@ export const CreateApiKey = Type.Object(
   },
   { ...closed, $id: 'CreateApiKey' },
 );
-export type CreateApiKey = Type.Static<typeof CreateApiKey>;
+export type CreateApiKey = Static<typeof CreateApiKey>;
 
 export const ApiKeyId = Type.String({
   pattern: '^key_[0-9a-hjkmnp-tv-z]{11}$',
@@ -59,12 +60,12 @@ const fields = {
 };
 
 export const ApiKey = Type.Object(fields, { $id: 'ApiKey' });
-export type ApiKey = Type.Static<typeof ApiKey>;
+export type ApiKey = Static<typeof ApiKey>;
 export const CreatedApiKey = Type.Object(
   { ...fields, secret: Type.String({ description: 'The key itself. Shown this once.' }) },
   { $id: 'CreatedApiKey' },
 );
-export type CreatedApiKey = Type.Static<typeof CreatedApiKey>;
+export type CreatedApiKey = Static<typeof CreatedApiKey>;
 export const ApiKeyPage = Page(Type.Ref('ApiKey'));
 
 export const CreateSession = Type.Object(
@@ -77,7 +78,7 @@ export const CreateSession = Type.Object(
   },
   { ...closed, $id: 'CreateSession' },
 );
-export type CreateSession = Type.Static<typeof CreateSession>;
+export type CreateSession = Static<typeof CreateSession>;
 export const Session = Type.Object(
   {
     key: Type.String({ description: 'A bearer key with the admin scope, valid for this session.' }),
@@ -86,7 +87,7 @@ export const Session = Type.Object(
   },
   { $id: 'Session' },
 );
-export type Session = Type.Static<typeof Session>;
+export type Session = Static<typeof Session>;
 
 export const Whoami = Type.Object(
   {
@@ -100,16 +101,16 @@ export const Whoami = Type.Object(
   },
   { $id: 'Whoami', description: 'The key this request was made with.' },
 );
-export type Whoami = Type.Static<typeof Whoami>;
+export type Whoami = Static<typeof Whoami>;
 
 const named = Type.Optional({
   ...Key,
   description: 'Another application; needs the admin scope.',
 });
 export const ListApplicationsQuery = Type.Object(PageQuery, closed);
-export type ListApplicationsQuery = Type.Static<typeof ListApplicationsQuery>;
+export type ListApplicationsQuery = Static<typeof ListApplicationsQuery>;
 export const ListApiKeysQuery = Type.Object({ ...PageQuery, application: named }, closed);
-export type ListApiKeysQuery = Type.Static<typeof ListApiKeysQuery>;
+export type ListApiKeysQuery = Static<typeof ListApiKeysQuery>;
 export const ApiKeyParams = Type.Object({ keyId: Type.String({ maxLength: 100 }) });
 export const RevokeApiKeyQuery = Type.Object({ application: named }, closed);
-export type RevokeApiKeyQuery = Type.Static<typeof RevokeApiKeyQuery>;
+export type RevokeApiKeyQuery = Static<typeof RevokeApiKeyQuery>;

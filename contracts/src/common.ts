@@ -3,7 +3,7 @@
  * the server validates with them, the OpenAPI document is generated from them, and
  * clients take their types from them. Nothing here knows how the server works.
  */
-import Type from 'typebox';
+import { type TSchema, Type } from './schema.ts';
 
 export const PRIORITIES = ['high', 'medium', 'low'] as const;
 export type Priority = (typeof PRIORITIES)[number];
@@ -116,7 +116,7 @@ export const Data = OpenObject({
 export const closed = { additionalProperties: false } as const;
 
 /** A page of a list. `next` is null on the last page. */
-export function Page<T extends Type.TSchema>(item: T) {
+export function Page<T extends TSchema>(item: T) {
   return Type.Object({
     items: Type.Array(item),
     next: Type.Union([Type.String(), Type.Null()], {

@@ -3,8 +3,9 @@
  * own content (an email's subject is `subject`, else `title`), so one inline content can
  * go to several channels. `channels` overrides it for one channel in that channel's own shape.
  */
-import Type from 'typebox';
+
 import { ChannelName, closed, OpenObject } from './common.ts';
+import { type Static, Type } from './schema.ts';
 
 export const Action = Type.Object(
   {
@@ -13,7 +14,7 @@ export const Action = Type.Object(
   },
   closed,
 );
-export type Action = Type.Static<typeof Action>;
+export type Action = Static<typeof Action>;
 
 export const Attachment = Type.Object(
   {
@@ -26,7 +27,7 @@ export const Attachment = Type.Object(
   },
   closed,
 );
-export type Attachment = Type.Static<typeof Attachment>;
+export type Attachment = Static<typeof Attachment>;
 
 /** Fields of neutral content, without the per-channel overrides. */
 export const contentFields = {
@@ -68,4 +69,4 @@ export const Content = Type.Object(
   },
   { ...closed, minProperties: 1, $id: 'Content' },
 );
-export type Content = Type.Static<typeof Content>;
+export type Content = Static<typeof Content>;

@@ -14,11 +14,12 @@
  * The position is the `id` of an SSE event and `position` of a WebSocket frame. Load the first page
  * of the list after `ready`, and nothing falls between the two.
  */
-import Type from 'typebox';
+
 import { closed, Data, Page, PageQuery, Timestamp, UserId } from './common.ts';
 import { Action } from './content.ts';
+import { type Static, type TSchema, type TSchemaOptions, Type } from './schema.ts';
 
-const nullable = <T extends Type.TSchema>(schema: T, options: Type.TSchemaOptions = {}) =>
+const nullable = <T extends TSchema>(schema: T, options: TSchemaOptions = {}) =>
   Type.Union([schema, Type.Null()], options);
 
 export const MintInboxToken = Type.Object(
@@ -35,7 +36,7 @@ export const MintInboxToken = Type.Object(
   },
   { ...closed, $id: 'MintInboxToken' },
 );
-export type MintInboxToken = Type.Static<typeof MintInboxToken>;
+export type MintInboxToken = Static<typeof MintInboxToken>;
 
 export const InboxToken = Type.Object(
   { token: Type.String(), expiresAt: Timestamp },
@@ -44,7 +45,7 @@ export const InboxToken = Type.Object(
     description: 'Give it to the browser or app of that user; it opens that inbox only.',
   },
 );
-export type InboxToken = Type.Static<typeof InboxToken>;
+export type InboxToken = Static<typeof InboxToken>;
 
 export const InboxTicket = Type.Object(
   { ticket: Type.String(), expiresAt: Timestamp },
@@ -54,7 +55,7 @@ export const InboxTicket = Type.Object(
       'Opens one stream, once, as `?ticket=`: for EventSource, which cannot send a header.',
   },
 );
-export type InboxTicket = Type.Static<typeof InboxTicket>;
+export type InboxTicket = Static<typeof InboxTicket>;
 
 export const InboxItem = Type.Object(
   {
@@ -76,13 +77,13 @@ export const InboxItem = Type.Object(
   },
   { $id: 'InboxItem' },
 );
-export type InboxItem = Type.Static<typeof InboxItem>;
+export type InboxItem = Static<typeof InboxItem>;
 
 export const InboxCounts = Type.Object(
   { unseen: Type.Integer(), unread: Type.Integer(), total: Type.Integer() },
   { $id: 'InboxCounts', description: 'Archived items are not counted.' },
 );
-export type InboxCounts = Type.Static<typeof InboxCounts>;
+export type InboxCounts = Static<typeof InboxCounts>;
 
 export const INBOX_STATES = ['all', 'unread', 'unseen', 'archived'] as const;
 export type InboxState = (typeof INBOX_STATES)[number];
@@ -105,7 +106,7 @@ export const InboxQuery = Type.Object(
   },
   closed,
 );
-export type InboxQuery = Type.Static<typeof InboxQuery>;
+export type InboxQuery = Static<typeof InboxQuery>;
 
 const markFields = {
   action: Type.Enum([...INBOX_ACTIONS], { description: 'An item that is read is seen as well.' }),
@@ -123,7 +124,7 @@ const markFields = {
 };
 
 export const MarkInbox = Type.Object(markFields, { ...closed, $id: 'MarkInbox' });
-export type MarkInbox = Type.Static<typeof MarkInbox>;
+export type MarkInbox = Static<typeof MarkInbox>;
 
 export const MarkedInbox = Type.Object(
   {
@@ -151,13 +152,13 @@ export const InboxStreamQuery = Type.Object(
   },
   closed,
 );
-export type InboxStreamQuery = Type.Static<typeof InboxStreamQuery>;
+export type InboxStreamQuery = Static<typeof InboxStreamQuery>;
 
 export const InboxReady = Type.Object(
   { position: Type.Integer(), expiresAt: Timestamp },
   { $id: 'InboxReady', description: 'The connection ends with its token, at `expiresAt`.' },
 );
-export type InboxReady = Type.Static<typeof InboxReady>;
+export type InboxReady = Static<typeof InboxReady>;
 
 export const InboxMarked = Type.Object(
   {
@@ -168,7 +169,7 @@ export const InboxMarked = Type.Object(
   },
   { $id: 'InboxMarked' },
 );
-export type InboxMarked = Type.Static<typeof InboxMarked>;
+export type InboxMarked = Static<typeof InboxMarked>;
 
 export const CLOSING_REASONS = ['token_expired', 'shutting_down', 'unavailable'] as const;
 export type ClosingReason = (typeof CLOSING_REASONS)[number];
@@ -180,7 +181,7 @@ export const InboxClosing = Type.Object(
   },
   { $id: 'InboxClosing' },
 );
-export type InboxClosing = Type.Static<typeof InboxClosing>;
+export type InboxClosing = Static<typeof InboxClosing>;
 
 /** The first frame of a WebSocket, within 5 s; the token never stands in the URL. */
 export const InboxAuthFrame = Type.Object(
@@ -191,7 +192,7 @@ export const InboxAuthFrame = Type.Object(
   },
   { ...closed, $id: 'InboxAuthFrame' },
 );
-export type InboxAuthFrame = Type.Static<typeof InboxAuthFrame>;
+export type InboxAuthFrame = Static<typeof InboxAuthFrame>;
 
 const frameId = Type.Optional(
   Type.Union([Type.String({ maxLength: 100 }), Type.Integer()], {
@@ -204,11 +205,11 @@ export const InboxMarkFrame = Type.Object(
   { type: Type.Literal('mark'), id: frameId, ...markFields },
   { ...closed, $id: 'InboxMarkFrame' },
 );
-export type InboxMarkFrame = Type.Static<typeof InboxMarkFrame>;
+export type InboxMarkFrame = Static<typeof InboxMarkFrame>;
 
 /** Answered by `{"type":"pong","id":…}`. */
 export const InboxPingFrame = Type.Object(
   { type: Type.Literal('ping'), id: frameId },
   { ...closed, $id: 'InboxPingFrame' },
 );
-export type InboxPingFrame = Type.Static<typeof InboxPingFrame>;
+export type InboxPingFrame = Static<typeof InboxPingFrame>;

@@ -1,5 +1,5 @@
 /** Notifications and their messages as they cross the wire. */
-import Type from 'typebox';
+
 import {
   ChannelName,
   closed,
@@ -17,6 +17,7 @@ import {
   UserId,
 } from './common.ts';
 import { Content } from './content.ts';
+import { type Static, Type } from './schema.ts';
 
 export const NotificationId = Type.String({
   pattern: '^ntf_[0-9a-hjkmnp-tv-z]{11}$',
@@ -56,7 +57,7 @@ export const Recipient = Type.Object(
       'A `userId`, or an inline address per channel such as `{"email": "ada@example.com"}`, or both.',
   },
 );
-export type Recipient = Type.Static<typeof Recipient> & { [channel: string]: string };
+export type Recipient = Static<typeof Recipient> & { [channel: string]: string };
 
 export const TemplateReference = Type.Union(
   [Key, Type.Object({ key: Key, version: Type.Optional(Type.Integer({ minimum: 1 })) }, closed)],
@@ -108,13 +109,13 @@ export const CreateNotification = Type.Object(
     ],
   },
 );
-export type CreateNotification = Type.Static<typeof CreateNotification>;
+export type CreateNotification = Static<typeof CreateNotification>;
 
 export const EditNotification = Type.Object(
   { ...editable, content: Type.Optional(Content) },
   { ...closed, minProperties: 1, $id: 'EditNotification' },
 );
-export type EditNotification = Type.Static<typeof EditNotification>;
+export type EditNotification = Static<typeof EditNotification>;
 
 export const Engagement = Type.Object({
   seenAt: Type.Optional(Timestamp),
@@ -144,7 +145,7 @@ export const Message = Type.Object(
   },
   { $id: 'Message' },
 );
-export type Message = Type.Static<typeof Message>;
+export type Message = Static<typeof Message>;
 
 export const Notification = Type.Object(
   {
@@ -171,7 +172,7 @@ export const Notification = Type.Object(
   },
   { $id: 'Notification' },
 );
-export type Notification = Omit<Type.Static<typeof Notification>, 'messages'> & {
+export type Notification = Omit<Static<typeof Notification>, 'messages'> & {
   messages: Message[];
 };
 
@@ -190,7 +191,7 @@ export const Accepted = Type.Object(
   },
   { $id: 'Accepted', description: 'Stored durably; delivery goes on by itself.' },
 );
-export type Accepted = Type.Static<typeof Accepted>;
+export type Accepted = Static<typeof Accepted>;
 
 export const TimelineEvent = Type.Object(
   {
@@ -211,7 +212,7 @@ export const TimelineEvent = Type.Object(
   },
   { $id: 'TimelineEvent' },
 );
-export type TimelineEvent = Type.Static<typeof TimelineEvent>;
+export type TimelineEvent = Static<typeof TimelineEvent>;
 
 export const Timeline = Type.Object({ items: Type.Array(Type.Ref('TimelineEvent')) });
 
@@ -232,7 +233,7 @@ export const ListNotificationsQuery = Type.Object(
   },
   closed,
 );
-export type ListNotificationsQuery = Type.Static<typeof ListNotificationsQuery>;
+export type ListNotificationsQuery = Static<typeof ListNotificationsQuery>;
 
 /** One line of a list: a message with what is needed to recognise it. */
 export const MessageSummary = Type.Object(
@@ -258,7 +259,7 @@ export const MessageSummary = Type.Object(
   },
   { $id: 'MessageSummary' },
 );
-export type MessageSummary = Type.Static<typeof MessageSummary>;
+export type MessageSummary = Static<typeof MessageSummary>;
 
 export const MessagePage = Page(Type.Ref('MessageSummary'));
 
@@ -278,7 +279,7 @@ export const Ledger = Type.Object(
     description: 'accepted = delivered + failed + expired + suppressed + cancelled + pending.',
   },
 );
-export type Ledger = Type.Static<typeof Ledger>;
+export type Ledger = Static<typeof Ledger>;
 
 export const Redrive = Type.Object(
   {
@@ -290,4 +291,4 @@ export const Redrive = Type.Object(
   },
   { ...closed, $id: 'Redrive' },
 );
-export type Redrive = Type.Static<typeof Redrive>;
+export type Redrive = Static<typeof Redrive>;

@@ -1,5 +1,5 @@
 /** The error body of every answer outside 2xx: RFC 9457 with members of our own. */
-import Type from 'typebox';
+import { type Static, Type } from './schema.ts';
 
 export const ProblemError = Type.Object({
   path: Type.String({
@@ -7,7 +7,7 @@ export const ProblemError = Type.Object({
   }),
   message: Type.String(),
 });
-export type ProblemError = Type.Static<typeof ProblemError>;
+export type ProblemError = Static<typeof ProblemError>;
 
 export const Problem = Type.Object(
   {
@@ -24,4 +24,4 @@ export const Problem = Type.Object(
   },
   { $id: 'Problem', description: 'RFC 9457 problem details.' },
 );
-export type Problem = Type.Static<typeof Problem>;
+export type Problem = Static<typeof Problem>;

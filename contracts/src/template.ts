@@ -1,8 +1,9 @@
 /** Templates: versioned content per channel and locale. A published version never changes. */
-import Type from 'typebox';
+
 import { ChannelName, closed, Data, Key, Locale, Page, PriorityName, Timestamp } from './common.ts';
 import { ChannelContent } from './content.ts';
 import { ProblemError } from './problem.ts';
+import { type Static, Type } from './schema.ts';
 
 /** Locale of `content` where a version names none. */
 export const DEFAULT_LOCALE = 'en';
@@ -71,7 +72,7 @@ export const CreateTemplate = Type.Object(
   },
   { ...closed, $id: 'CreateTemplate' },
 );
-export type CreateTemplate = Type.Static<typeof CreateTemplate>;
+export type CreateTemplate = Static<typeof CreateTemplate>;
 
 export const EditTemplate = Type.Object(
   {
@@ -82,7 +83,7 @@ export const EditTemplate = Type.Object(
   },
   { ...closed, minProperties: 1, $id: 'EditTemplate' },
 );
-export type EditTemplate = Type.Static<typeof EditTemplate>;
+export type EditTemplate = Static<typeof EditTemplate>;
 
 export const CreateTemplateVersion = Type.Object(
   {
@@ -91,19 +92,19 @@ export const CreateTemplateVersion = Type.Object(
   },
   { ...closed, $id: 'CreateTemplateVersion' },
 );
-export type CreateTemplateVersion = Type.Static<typeof CreateTemplateVersion>;
+export type CreateTemplateVersion = Static<typeof CreateTemplateVersion>;
 
 export const PutTemplateVersion = Type.Object(versionFields, {
   ...closed,
   $id: 'PutTemplateVersion',
 });
-export type PutTemplateVersion = Type.Static<typeof PutTemplateVersion>;
+export type PutTemplateVersion = Static<typeof PutTemplateVersion>;
 
 export const PublishTemplate = Type.Object(
   { version: Type.Optional({ ...VersionNumber, description: 'The newest unless named.' }) },
   { ...closed, $id: 'PublishTemplate' },
 );
-export type PublishTemplate = Type.Static<typeof PublishTemplate>;
+export type PublishTemplate = Static<typeof PublishTemplate>;
 
 export const TemplateVersion = Type.Object(
   {
@@ -127,7 +128,7 @@ export const TemplateVersion = Type.Object(
   },
   { $id: 'TemplateVersion' },
 );
-export type TemplateVersion = Type.Static<typeof TemplateVersion>;
+export type TemplateVersion = Static<typeof TemplateVersion>;
 
 export const Template = Type.Object(
   {
@@ -148,7 +149,7 @@ export const Template = Type.Object(
   },
   { $id: 'Template' },
 );
-export type Template = Type.Static<typeof Template>;
+export type Template = Static<typeof Template>;
 
 export const TemplatePage = Page(Type.Ref('Template'));
 export const TemplateVersionPage = Page(Type.Ref('TemplateVersion'));
@@ -162,7 +163,7 @@ export const PreviewTemplate = Type.Object(
   },
   { ...closed, $id: 'PreviewTemplate' },
 );
-export type PreviewTemplate = Type.Static<typeof PreviewTemplate>;
+export type PreviewTemplate = Static<typeof PreviewTemplate>;
 
 export const TemplatePreview = Type.Object(
   {
@@ -187,7 +188,7 @@ export const TemplatePreview = Type.Object(
   },
   { $id: 'TemplatePreview' },
 );
-export type TemplatePreview = Type.Static<typeof TemplatePreview>;
+export type TemplatePreview = Static<typeof TemplatePreview>;
 
 export const Category = Type.Object(
   {
@@ -197,7 +198,7 @@ export const Category = Type.Object(
   },
   { ...closed, $id: 'Category' },
 );
-export type Category = Type.Static<typeof Category>;
+export type Category = Static<typeof Category>;
 export const PutCategory = Type.Object(
   {
     name: Type.Optional(name),
@@ -205,5 +206,5 @@ export const PutCategory = Type.Object(
   },
   { ...closed, $id: 'PutCategory' },
 );
-export type PutCategory = Type.Static<typeof PutCategory>;
+export type PutCategory = Static<typeof PutCategory>;
 export const CategoryPage = Page(Type.Ref('Category'));

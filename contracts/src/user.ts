@@ -1,5 +1,5 @@
 /** Users of an application: who can be reached, where, and what they agreed to. */
-import Type from 'typebox';
+
 import {
   CHANNEL_PATTERN,
   ChannelName,
@@ -12,6 +12,7 @@ import {
   Timestamp,
   UserId,
 } from './common.ts';
+import { type Static, Type } from './schema.ts';
 
 export const Address = Type.Object(
   {
@@ -26,7 +27,7 @@ export const Address = Type.Object(
     description: 'Where a user is reached; the first of a channel is used first.',
   },
 );
-export type Address = Type.Static<typeof Address>;
+export type Address = Static<typeof Address>;
 
 /** A name that does not fit the pattern is refused, not ignored: a misspelt opt-out must not pass. */
 const channelChoices = Type.Record(Type.String({ pattern: CHANNEL_PATTERN }), Type.Boolean(), {
@@ -69,7 +70,7 @@ export const Preferences = Type.Object(
     examples: [{ channels: { sms: false }, categories: { marketing: { enabled: false } } }],
   },
 );
-export type Preferences = Type.Static<typeof Preferences>;
+export type Preferences = Static<typeof Preferences>;
 
 /** Not Type.Record: its pattern would let names with a line break through unchecked and leave them out of answers. */
 const attributes = Type.Object(
@@ -168,4 +169,4 @@ export const ListUsersQuery = Type.Object(
   },
   closed,
 );
-export type ListUsersQuery = Type.Static<typeof ListUsersQuery>;
+export type ListUsersQuery = Static<typeof ListUsersQuery>;

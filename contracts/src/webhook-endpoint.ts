@@ -1,6 +1,7 @@
 /** Endpoints that webhook messages are sent to, signed by the Standard Webhooks scheme. */
-import Type from 'typebox';
+
 import { closed, Page, PageQuery, Timestamp } from './common.ts';
+import { type Static, Type } from './schema.ts';
 
 export const WebhookEndpointId = Type.String({
   pattern: '^whe_[0-9a-hjkmnp-tv-z]{11}$',
@@ -27,7 +28,7 @@ export const CreateWebhookEndpoint = Type.Object(
   },
   { ...closed, $id: 'CreateWebhookEndpoint' },
 );
-export type CreateWebhookEndpoint = Type.Static<typeof CreateWebhookEndpoint>;
+export type CreateWebhookEndpoint = Static<typeof CreateWebhookEndpoint>;
 
 export const EditWebhookEndpoint = Type.Object(
   {
@@ -39,7 +40,7 @@ export const EditWebhookEndpoint = Type.Object(
   },
   { ...closed, minProperties: 1, $id: 'EditWebhookEndpoint' },
 );
-export type EditWebhookEndpoint = Type.Static<typeof EditWebhookEndpoint>;
+export type EditWebhookEndpoint = Static<typeof EditWebhookEndpoint>;
 
 export const RotateWebhookSecret = Type.Object(
   {
@@ -55,7 +56,7 @@ export const RotateWebhookSecret = Type.Object(
   },
   { ...closed, $id: 'RotateWebhookSecret' },
 );
-export type RotateWebhookSecret = Type.Static<typeof RotateWebhookSecret>;
+export type RotateWebhookSecret = Static<typeof RotateWebhookSecret>;
 
 const fields = {
   id: WebhookEndpointId,
@@ -74,16 +75,16 @@ const fields = {
   updatedAt: Timestamp,
 };
 export const WebhookEndpoint = Type.Object(fields, { $id: 'WebhookEndpoint' });
-export type WebhookEndpoint = Type.Static<typeof WebhookEndpoint>;
+export type WebhookEndpoint = Static<typeof WebhookEndpoint>;
 export const WebhookEndpointWithSecret = Type.Object(
   { ...fields, secret: Type.String({ description: 'Shown this once.' }) },
   { $id: 'WebhookEndpointWithSecret' },
 );
-export type WebhookEndpointWithSecret = Type.Static<typeof WebhookEndpointWithSecret>;
+export type WebhookEndpointWithSecret = Static<typeof WebhookEndpointWithSecret>;
 export const WebhookEndpointPage = Page(Type.Ref('WebhookEndpoint'));
 
 /** Any text: what is no id is answered like the id of nothing. */
 export const WebhookEndpointParams = Type.Object({ id: Type.String({ maxLength: 100 }) });
-export type WebhookEndpointParams = Type.Static<typeof WebhookEndpointParams>;
+export type WebhookEndpointParams = Static<typeof WebhookEndpointParams>;
 export const ListWebhookEndpointsQuery = Type.Object(PageQuery, closed);
-export type ListWebhookEndpointsQuery = Type.Static<typeof ListWebhookEndpointsQuery>;
+export type ListWebhookEndpointsQuery = Static<typeof ListWebhookEndpointsQuery>;

@@ -10,8 +10,8 @@ import { readFileSync } from 'node:fs';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
+import { type Static, Type } from '@tidings/contracts/schema';
 import { Ajv } from 'ajv';
-import Type from 'typebox';
 
 const closed = { additionalProperties: false } as const;
 const MINUTE_MS = 60_000;
@@ -30,7 +30,7 @@ const AccountSettings = Type.Object(
   },
   closed,
 );
-export type AccountSettings = Type.Static<typeof AccountSettings>;
+export type AccountSettings = Static<typeof AccountSettings>;
 
 export const Settings = Type.Object(
   {
@@ -236,7 +236,7 @@ export const Settings = Type.Object(
   },
   closed,
 );
-export type Config = Readonly<Type.Static<typeof Settings>> & {
+export type Config = Readonly<Static<typeof Settings>> & {
   /** `TIDINGS_…` variables that are not settings of this schema; the provider catalogue takes them or refuses the start. */
   readonly providerEnvironment: Readonly<Record<string, string>>;
 };
@@ -285,13 +285,13 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
       throw new ConfigError([at, extra].filter(Boolean).join('.'), 'is not a setting');
     throw new ConfigError(at, `${error?.message ?? 'is not valid'} (${variableOf(at)})`);
   }
-  const config = values as Type.Static<typeof Settings>;
+  const config = values as Static<typeof Settings>;
   check(config);
   config.dataDir = resolve(config.dataDir);
   return deepFreeze({ ...config, providerEnvironment });
 }
 
-function check(config: Type.Static<typeof Settings>): void {
+function check(config: Static<typeof Settings>): void {
   const { reservedHigh, guaranteedMedium, guaranteedLow } = config.delivery;
   if (reservedHigh + guaranteedMedium + guaranteedLow > 1) {
     throw new ConfigError(

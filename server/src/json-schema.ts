@@ -1,5 +1,5 @@
 /** Ajv as this service uses it: with formats, and with a quicker way to measure the length of texts. */
-import { _, Ajv, type KeywordCxt, type Options } from 'ajv';
+import { _, Ajv, type KeywordCxt, type Options, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 
 export function createAjv(options: Options): Ajv {
@@ -23,6 +23,28 @@ export function createAjv(options: Options): Ajv {
     },
   });
   return ajv;
+}
+
+/** A check that is compiled when it is first needed. */
+export function checkOf<Value>(schema: object) {
+  let compiled: ValidateFunction | undefined;
+  const validate = (): ValidateFunction => {
+    compiled ??= createAjv({ allErrors: true }).compile(schema);
+    return compiled;
+  };
+  return {
+    fits: (value: unknown): value is Value => validate()(value) as boolean,
+    /** What is wrong with a value; paths are relative to it. */
+    faults(value: unknown): { path: string; message: string }[] {
+      if (validate()(value)) return [];
+      return (compiled?.errors ?? []).map(({ instancePath, message, params }) => ({
+        path: [...instancePath.split('/').slice(1), params['missingProperty'] ?? []]
+          .flat()
+          .join('.'),
+        message: message ?? 'is not valid',
+      }));
+    },
+  };
 }
 
 function countCodePoints(text: string): number {

@@ -6,7 +6,7 @@
  * `adapter.ts` default-exporting `defineAdapter(…)` and `providers/<vendor>.ts`.
  */
 import type { ChannelContent, Content } from '@tidings/contracts/content';
-import type Type from 'typebox';
+import type { TSchema } from '@tidings/contracts/schema';
 import type { FieldError } from '../errors.ts';
 
 export type ParsedAddress<Address> =
@@ -34,7 +34,7 @@ export interface AdapterDefinition<Address = unknown> {
    * TypeBox object of the channel's content. Strings in it are templates; after rendering
    * the result is checked against the same schema.
    */
-  contentSchema: Type.TSchema;
+  contentSchema: TSchema;
   /** Names of top-level fields that hold HTML: values rendered into them are escaped. */
   htmlFields: readonly string[];
   /** An address as a caller or profile gives it. Cheap: it runs on the hot path. */

@@ -3,7 +3,7 @@
  * nothing leaves the machine, the timeline shows what would have been sent. It is no provider of
  * any channel, so it has no file in a providers folder.
  */
-import Type from 'typebox';
+import { Type } from '@tidings/contracts/schema';
 import type { Delivery, ProviderDefinition } from './provider.ts';
 
 /** Longest text of a captured field; the stored message has all of it. */

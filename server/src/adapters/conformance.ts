@@ -8,10 +8,10 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
 import type { ChannelContent, Content } from '@tidings/contracts/content';
+import type { Static, TSchema } from '@tidings/contracts/schema';
 import fc from 'fast-check';
-import type Type from 'typebox';
-import { Check } from 'typebox/value';
 import { systemClock } from '../clock.ts';
+import { checkOf } from '../json-schema.ts';
 import type { AdapterDefinition } from './adapter.ts';
 import {
   type Delivery,
@@ -50,7 +50,7 @@ export function runAdapterConformance<Address>(
     test('content is checked by schema and limits', () => {
       for (const content of examples.content) assertAccepted(adapter, content);
       for (const { content, path } of examples.invalidContent) {
-        assert.ok(Check(adapter.contentSchema, content), `${path}: fits the schema`);
+        assert.ok(checkOf(adapter.contentSchema).fits(content), `${path}: fits the schema`);
         const paths = adapter.validate(content).map((error) => error.path);
         assert.ok(paths.includes(path), `${path} expected, got ${paths}`);
       }
@@ -117,7 +117,7 @@ function runAddressConformance<Address>(
 }
 
 function assertAccepted<Address>(adapter: AdapterDefinition<Address>, content: ChannelContent) {
-  assert.ok(Check(adapter.contentSchema, content), JSON.stringify(content));
+  assert.ok(checkOf(adapter.contentSchema).fits(content), JSON.stringify(content));
   assert.deepEqual(adapter.validate(content), []);
 }
 
@@ -249,9 +249,9 @@ export function makeDelivery<Address>(
   };
 }
 
-export function runProviderConformance<ConfigSchema extends Type.TSchema>(
+export function runProviderConformance<ConfigSchema extends TSchema>(
   provider: ProviderDefinition<ConfigSchema>,
-  harness: ProviderHarness<Type.Static<ConfigSchema>>,
+  harness: ProviderHarness<Static<ConfigSchema>>,
 ): void {
   const begin = async () => {
     const vendor = await harness.startVendor();
@@ -266,9 +266,9 @@ export function runProviderConformance<ConfigSchema extends Type.TSchema>(
       for (const secret of provider.secrets) {
         assert.ok(secret in propertiesOf(provider.configSchema), `secrets names ${secret}`);
       }
-      if (provider.automatic) assert.ok(Check(provider.configSchema, {}));
+      if (provider.automatic) assert.ok(checkOf(provider.configSchema).fits({}));
       await using vendor = await harness.startVendor();
-      assert.ok(Check(provider.configSchema, harness.makeConfig(vendor)));
+      assert.ok(checkOf(provider.configSchema).fits(harness.makeConfig(vendor)));
     });
 
     for (const condition of CONDITIONS) {
@@ -328,9 +328,9 @@ export function runProviderConformance<ConfigSchema extends Type.TSchema>(
   });
 }
 
-function openAccount<ConfigSchema extends Type.TSchema>(
+function openAccount<ConfigSchema extends TSchema>(
   provider: ProviderDefinition<ConfigSchema>,
-  config: Type.Static<ConfigSchema>,
+  config: Static<ConfigSchema>,
   services: Partial<ProviderServices> = {},
 ): ProviderAccount {
   // A provider that uses a service its harness did not give fails on it, which is the point.
@@ -379,11 +379,11 @@ interface ObjectSchema {
   properties?: Record<string, { description?: string }>;
 }
 
-function propertiesOf(schema: Type.TSchema): Record<string, { description?: string }> {
+function propertiesOf(schema: TSchema): Record<string, { description?: string }> {
   return (schema as ObjectSchema).properties ?? {};
 }
 
-function assertDescribed(schema: Type.TSchema): void {
+function assertDescribed(schema: TSchema): void {
   const { type, additionalProperties } = schema as ObjectSchema;
   assert.equal(type, 'object');
   assert.equal(additionalProperties, false, 'closed');

@@ -7,7 +7,7 @@
  * and returns what came of it; outbound/retry.ts alone decides what happens next.
  */
 import type { ChannelContent } from '@tidings/contracts/content';
-import type Type from 'typebox';
+import type { Static, TSchema } from '@tidings/contracts/schema';
 import type { Clock } from '../clock.ts';
 import type { InboxLive, InboxStore } from './in-app/inbox-store.ts';
 import type { WebhookEndpointStore } from './webhook/endpoint-store.ts';
@@ -94,7 +94,7 @@ export interface ProviderContext<Config> {
   clock: Clock;
 }
 
-export interface ProviderDefinition<ConfigSchema extends Type.TSchema = Type.TSchema> {
+export interface ProviderDefinition<ConfigSchema extends TSchema = TSchema> {
   /** Unique within its channel; what configuration names. */
   name: string;
   title: string;
@@ -130,11 +130,11 @@ export interface ProviderDefinition<ConfigSchema extends Type.TSchema = Type.TSc
    * Why nothing may be sent to this address, as far as the configuration tells: asked when a message
    * is accepted, so that its sender learns it then. undefined when it may. Cheap and without waiting.
    */
-  checkAddress?(address: never, config: Type.Static<ConfigSchema>): string | undefined;
-  create(context: ProviderContext<Type.Static<ConfigSchema>>): ProviderAccount;
+  checkAddress?(address: never, config: Static<ConfigSchema>): string | undefined;
+  create(context: ProviderContext<Static<ConfigSchema>>): ProviderAccount;
 }
 
-export function defineProvider<ConfigSchema extends Type.TSchema>(
+export function defineProvider<ConfigSchema extends TSchema>(
   definition: ProviderDefinition<ConfigSchema>,
 ): ProviderDefinition<ConfigSchema> {
   return definition;

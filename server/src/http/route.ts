@@ -1,6 +1,6 @@
 /** What every route of the API has in common. */
 import type { Scope } from '@tidings/contracts/common';
-import Type from 'typebox';
+import { type TSchema, Type } from '@tidings/contracts/schema';
 
 const PROBLEM = {
   description: 'Problem details (RFC 9457)',
@@ -15,10 +15,10 @@ export function described(
     tag: string;
     summary: string;
     description?: string;
-    params?: Type.TSchema;
-    querystring?: Type.TSchema;
-    headers?: Type.TSchema;
-    body?: Type.TSchema;
+    params?: TSchema;
+    querystring?: TSchema;
+    headers?: TSchema;
+    body?: TSchema;
     response: Record<number, unknown>;
   },
 ) {

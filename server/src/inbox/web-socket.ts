@@ -17,10 +17,11 @@ import {
   type MarkedInbox,
   type MarkInbox,
 } from '@tidings/contracts/inbox';
-import { Compile } from 'typebox/compile';
+import type { Static } from '@tidings/contracts/schema';
 import type { RawData, WebSocket } from 'ws';
 import type { Clock, Timer } from '../clock.ts';
 import { asServiceError, type ServiceError } from '../errors.ts';
+import { checkOf } from '../json-schema.ts';
 import type { CloseReason, LiveConnection, LiveSink } from './connection.ts';
 import { frameOf } from './frame.ts';
 import type { InboxSession } from './token.ts';
@@ -44,9 +45,9 @@ const LOW_WATER_BYTES = 16 * 1024;
 /** What was closed has this long to say goodbye. */
 const CLOSE_GRACE_MS = 5_000;
 
-const isAuth = Compile(InboxAuthFrame);
-const isMark = Compile(InboxMarkFrame);
-const isPing = Compile(InboxPingFrame);
+const auth = checkOf<Static<typeof InboxAuthFrame>>(InboxAuthFrame);
+const mark = checkOf<Static<typeof InboxMarkFrame>>(InboxMarkFrame);
+const ping = checkOf<Static<typeof InboxPingFrame>>(InboxPingFrame);
 
 export interface SocketServices {
   clock: Clock;
@@ -130,14 +131,14 @@ class Conversation {
       return this.#end(CLOSE.policy, 'a frame is a JSON object');
     }
     if (this.#session === undefined) await this.#begin(frame);
-    else if (isMark.Check(frame)) await this.#mark(this.#session, frame);
-    else if (isPing.Check(frame)) this.#answer({ type: 'pong', id: frame.id });
-    else if (typeOf(frame) === 'mark') this.#refuse(frame, faultsOf(isMark.Errors(frame)));
+    else if (mark.fits(frame)) await this.#mark(this.#session, frame);
+    else if (ping.fits(frame)) this.#answer({ type: 'pong', id: frame.id });
+    else if (typeOf(frame) === 'mark') this.#refuse(frame, mark.faults(frame));
     else this.#end(CLOSE.policy, 'unknown frame');
   }
 
   async #begin(frame: unknown): Promise<void> {
-    if (!isAuth.Check(frame)) return this.#end(CLOSE.unauthorized, 'the first frame must be auth');
+    if (!auth.fits(frame)) return this.#end(CLOSE.unauthorized, 'the first frame must be auth');
     const { token, lastPosition } = frame;
     try {
       const session = await this.#services.authenticate(token);
@@ -258,15 +259,6 @@ function end(socket: WebSocket, code: number, reason: string, clock: Clock): voi
 
 function typeOf(frame: unknown): unknown {
   return (frame as { type?: unknown } | null)?.type;
-}
-
-function faultsOf(
-  errors: { instancePath: string; message: string }[],
-): { path: string; message: string }[] {
-  return errors.map(({ instancePath, message }) => ({
-    path: instancePath.split('/').slice(1).join('.'),
-    message,
-  }));
 }
 
 function problemOf({ code, detail, message, errors }: ServiceError) {

@@ -1,7 +1,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { ChannelContent } from '@tidings/contracts/content';
-import Type from 'typebox';
+import { Type } from '@tidings/contracts/schema';
 import { chat } from '../../test/support/templates.ts';
 import email from '../adapters/email/adapter.ts';
 import { checkRendered, checkUnrendered, hasMarkup } from './content-check.ts';

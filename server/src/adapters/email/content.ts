@@ -5,7 +5,7 @@
  */
 import type { ChannelContent } from '@tidings/contracts/content';
 import { Attachment } from '@tidings/contracts/content';
-import Type from 'typebox';
+import { type Static, Type } from '@tidings/contracts/schema';
 import type { FieldError } from '../../errors.ts';
 import { parseEmailAddress } from './address.ts';
 
@@ -110,7 +110,7 @@ export const EmailContent = Type.Object(
   },
   closed,
 );
-export type EmailContent = Type.Static<typeof EmailContent>;
+export type EmailContent = Static<typeof EmailContent>;
 
 const SAFE_HEADERS: ReadonlySet<string> = new Set([
   'feedback-id',

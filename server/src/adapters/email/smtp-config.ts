@@ -1,7 +1,7 @@
 /** Configuration of an SMTP account: its schema, and the checks that need more than one property. */
 import { createPrivateKey } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
-import Type from 'typebox';
+import { type Static, Type } from '@tidings/contracts/schema';
 import { type FieldError, invalid } from '../../errors.ts';
 import { type EmailAddress, parseEmailAddress } from './address.ts';
 
@@ -187,7 +187,7 @@ export const SmtpConfig = Type.Object(
   },
   closed,
 );
-export type SmtpConfig = Type.Static<typeof SmtpConfig>;
+export type SmtpConfig = Static<typeof SmtpConfig>;
 
 /** The configuration with its defaults, checked as a whole. */
 export interface SmtpSettings {

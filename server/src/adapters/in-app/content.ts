@@ -4,7 +4,7 @@
  * rendering.
  */
 import { Action, type ChannelContent, type Content } from '@tidings/contracts/content';
-import Type from 'typebox';
+import { type Static, Type } from '@tidings/contracts/schema';
 import type { FieldError } from '../../errors.ts';
 import { isSafeLink } from './link.ts';
 
@@ -37,7 +37,7 @@ export const InAppContent = Type.Object(
   },
   { additionalProperties: false },
 );
-export type InAppContent = Type.Static<typeof InAppContent>;
+export type InAppContent = Static<typeof InAppContent>;
 
 const UNSAFE = 'A link must be http(s), a path within the app or an app link.';
 

@@ -1,6 +1,6 @@
 /** The content of a webhook message, its limit, and neutral content in its shape. */
 import type { ChannelContent, Content } from '@tidings/contracts/content';
-import Type from 'typebox';
+import { type Static, Type } from '@tidings/contracts/schema';
 import type { FieldError } from '../../errors.ts';
 
 /**
@@ -17,7 +17,7 @@ export const WebhookContent = Type.Object(
   },
   { additionalProperties: false },
 );
-export type WebhookContent = Type.Static<typeof WebhookContent>;
+export type WebhookContent = Static<typeof WebhookContent>;
 
 export function validateWebhookContent(content: ChannelContent): FieldError[] {
   const { payload } = content as WebhookContent;

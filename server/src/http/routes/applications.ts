@@ -11,8 +11,8 @@ import {
   ListApplicationsQuery,
   RevokeApiKeyQuery,
 } from '@tidings/contracts/application';
+import { Type } from '@tidings/contracts/schema';
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import type { ApplicationService } from '../../application/service.ts';
 import { parseId } from '../../id.ts';
 import { callerOf } from '../auth.ts';

@@ -1,8 +1,8 @@
 /** Routes of categories: what recipients can opt out of, and what they cannot. */
 import { closed, Key, PageQuery } from '@tidings/contracts/common';
+import { type Static, Type } from '@tidings/contracts/schema';
 import { CategoryPage, type PutCategory } from '@tidings/contracts/template';
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import type { TemplateService } from '../../template/service.ts';
 import { callerOf } from '../auth.ts';
 import { keyPageOf, readKeyCursor } from '../key-page.ts';
@@ -10,7 +10,7 @@ import { described } from '../route.ts';
 
 const TAG = 'Categories';
 const CategoryParams = Type.Object({ key: Key });
-type CategoryParams = Type.Static<typeof CategoryParams>;
+type CategoryParams = Static<typeof CategoryParams>;
 const ListQuery = Type.Object(PageQuery, closed);
 type ListQuery = { limit: number; cursor?: string };
 

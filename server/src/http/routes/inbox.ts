@@ -15,8 +15,8 @@ import {
   type MarkInbox,
   type MintInboxToken,
 } from '@tidings/contracts/inbox';
+import { Type } from '@tidings/contracts/schema';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
-import Type from 'typebox';
 import { ServiceError } from '../../errors.ts';
 import {
   createInboxService,

@@ -10,8 +10,8 @@ import {
   NotificationId,
   Timeline,
 } from '@tidings/contracts/notification';
+import { Type } from '@tidings/contracts/schema';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import Type from 'typebox';
 import type { ApplicationStore, Caller } from '../../application/application-store.ts';
 import { ServiceError } from '../../errors.ts';
 import { failpoint } from '../../failpoint.ts';

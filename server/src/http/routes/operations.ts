@@ -2,8 +2,8 @@
 
 import { ChannelName, PageQuery } from '@tidings/contracts/common';
 import { type Ledger, MessagePage, type Redrive } from '@tidings/contracts/notification';
+import { Type } from '@tidings/contracts/schema';
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import type { ApplicationStore } from '../../application/application-store.ts';
 import { ServiceError } from '../../errors.ts';
 import { parseId } from '../../id.ts';

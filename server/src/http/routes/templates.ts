@@ -1,5 +1,6 @@
 /** Routes of templates, their versions, publishing and previews. */
 import { closed, Key, PageQuery } from '@tidings/contracts/common';
+import { type Static, Type } from '@tidings/contracts/schema';
 import {
   type CreateTemplate,
   type CreateTemplateVersion,
@@ -12,7 +13,6 @@ import {
   VersionNumber,
 } from '@tidings/contracts/template';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
-import Type from 'typebox';
 import type { TemplateService } from '../../template/service.ts';
 import { callerOf } from '../auth.ts';
 import { keyPageOf, readKeyCursor } from '../key-page.ts';
@@ -21,9 +21,9 @@ import { described } from '../route.ts';
 
 const TAG = 'Templates';
 const TemplateParams = Type.Object({ key: Key });
-type TemplateParams = Type.Static<typeof TemplateParams>;
+type TemplateParams = Static<typeof TemplateParams>;
 const VersionParams = Type.Object({ key: Key, version: VersionNumber });
-type VersionParams = Type.Static<typeof VersionParams>;
+type VersionParams = Static<typeof VersionParams>;
 const ListQuery = Type.Object(PageQuery, closed);
 type ListQuery = { limit: number; cursor?: string };
 

@@ -1,4 +1,6 @@
 /** Routes of users: their profiles, groups and preferences. */
+
+import { Type } from '@tidings/contracts/schema';
 import {
   ListUsersQuery,
   type Preferences,
@@ -7,7 +9,6 @@ import {
   UserParams,
 } from '@tidings/contracts/user';
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import { invalid } from '../../errors.ts';
 import type { UserService } from '../../user/service.ts';
 import { callerOf } from '../auth.ts';

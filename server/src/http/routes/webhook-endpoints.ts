@@ -1,4 +1,6 @@
 /** Routes of webhook endpoints. */
+
+import { Type } from '@tidings/contracts/schema';
 import {
   type CreateWebhookEndpoint,
   type EditWebhookEndpoint,
@@ -10,7 +12,6 @@ import {
   type WebhookEndpointWithSecret,
 } from '@tidings/contracts/webhook-endpoint';
 import type { FastifyInstance } from 'fastify';
-import Type from 'typebox';
 import { parseId } from '../../id.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';

@@ -2,7 +2,7 @@
  * The built-in inbox: a message is delivered when it is stored. Many sends of one turn share one
  * commit of the store behind the port.
  */
-import Type from 'typebox';
+import { Type } from '@tidings/contracts/schema';
 import { ServiceError } from '../../../errors.ts';
 import { type Delivery, defineProvider, type Outcome } from '../../provider.ts';
 import type { InAppContent } from '../content.ts';

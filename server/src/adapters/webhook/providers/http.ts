@@ -6,7 +6,7 @@
  * An endpoint that answers 410, or fails for days without one success, is switched off here: it
  * takes no messages until somebody enables it again.
  */
-import Type from 'typebox';
+import { type Static, Type } from '@tidings/contracts/schema';
 import { formatId } from '../../../id.ts';
 import {
   type Delivery,
@@ -79,7 +79,7 @@ const HttpConfig = Type.Object(
   },
   { additionalProperties: false },
 );
-type HttpConfig = Type.Static<typeof HttpConfig>;
+type HttpConfig = Static<typeof HttpConfig>;
 
 export default defineProvider<typeof HttpConfig>({
   name: 'http',
