@@ -7,6 +7,7 @@
  * from `accounts` or from `TIDINGS_<CHANNEL>_<PROVIDER>_<KEY>`.
  */
 import { readFileSync } from 'node:fs';
+import { isIP } from 'node:net';
 import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
@@ -305,9 +306,26 @@ function check(config: Static<typeof Settings>): void {
       'must be 16 to 200 visible ASCII characters without spaces (TIDINGS_BOOTSTRAP_KEY)',
     );
   }
+  for (const proxy of config.http.trustedProxies) {
+    if (isNetwork(proxy)) continue;
+    throw new ConfigError(
+      'http.trustedProxies',
+      `has "${proxy}", which is no address or network such as 10.0.0.0/8 (TIDINGS_HTTP_TRUSTED_PROXIES)`,
+    );
+  }
   if (config.publicUrl !== undefined && !/^https?:\/\//.test(config.publicUrl)) {
     throw new ConfigError('publicUrl', 'must begin with http:// or https:// (TIDINGS_PUBLIC_URL)');
   }
+}
+
+/** An address, alone or with the length of its prefix. */
+function isNetwork(text: string): boolean {
+  const [address = '', bits, ...rest] = text.split('/');
+  const family = isIP(address);
+  if (family === 0 || rest.length > 0) return false;
+  return (
+    bits === undefined || (/^\d{1,3}$/.test(bits) && Number(bits) <= (family === 4 ? 32 : 128))
+  );
 }
 
 export interface SchemaNode {

@@ -19,7 +19,13 @@ export function lockFolder(folder: string): { release(): void } {
       `cannot be created: ${(error as Error).message} (TIDINGS_DATA_DIR)`,
     );
   }
-  const lock = new DatabaseSync(join(folder, 'lock.db'), { timeout: 0 });
+  const path = join(folder, 'lock.db');
+  let lock: DatabaseSync;
+  try {
+    lock = new DatabaseSync(path, { timeout: 0 });
+  } catch {
+    throw new ConfigError('dataDir', `${folder} cannot be written by this user (TIDINGS_DATA_DIR)`);
+  }
   try {
     lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
   } catch {

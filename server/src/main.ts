@@ -2,6 +2,7 @@
  * The one program. `start` (or nothing) runs the service: configuration, data folder, roles,
  * signals. Everything else is the `tidings` command (cli/).
  */
+import { mkdirSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
@@ -43,6 +44,13 @@ async function start(args: string[]): Promise<void> {
  */
 function keepCompiled(dataDir: string): void {
   const folder = join(dataDir, 'compiled');
+  try {
+    // Before the cache makes it with everybody's rights.
+    mkdirSync(dataDir, { recursive: true, mode: 0o700 });
+  } catch {
+    // Whoever locks the folder says what is wrong with it.
+    return;
+  }
   enableCompileCache(folder);
   // Read by worker threads when they start.
   process.env['NODE_COMPILE_CACHE'] ??= folder;

@@ -1,6 +1,7 @@
 /** Runs the service from a configuration until it is told to stop. */
 import { pino } from 'pino';
 import type { ApplicationService } from './application/service.ts';
+import { checkAccounts } from './assemble/check.ts';
 import { migrateDataFiles } from './assemble/migration.ts';
 import { type Supervisor, startSupervisor } from './assemble/supervisor.ts';
 import type { Config } from './config.ts';
@@ -10,6 +11,7 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
   const log = pino({ level: config.log.level, base: { thread: 'main' } });
   if (process.env['TIDINGS_FAILPOINTS'])
     log.warn('failpoints are armed: this process will kill itself');
+  await checkAccounts(config);
   const lock = lockFolder(config.dataDir);
   const masterKey = masterKeyOf(config.dataDir, config.masterKey);
   migrateDataFiles(config.dataDir);

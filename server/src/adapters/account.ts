@@ -81,6 +81,8 @@ function resolveAccount(
       .join('.');
     throw new ConfigError(`accounts ${id}: ${key}`, error?.message ?? 'is not valid');
   }
+  const [fault] = provider.checkConfig?.(values as never) ?? [];
+  if (fault) throw new ConfigError(`accounts ${id}: ${fault.path}`, fault.message);
   const { concurrency, ratePerSecond, timeoutMs } = setting;
   return {
     id,

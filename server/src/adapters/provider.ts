@@ -9,6 +9,7 @@
 import type { ChannelContent } from '@tidings/contracts/content';
 import type { Static, TSchema } from '@tidings/contracts/schema';
 import type { Clock } from '../clock.ts';
+import type { FieldError } from '../errors.ts';
 import type { InboxLive, InboxStore } from './in-app/inbox-store.ts';
 import type { WebhookEndpointStore } from './webhook/endpoint-store.ts';
 
@@ -126,6 +127,8 @@ export interface ProviderDefinition<ConfigSchema extends TSchema = TSchema> {
    * the whole account is one destination (an SMTP relay); a webhook's is its endpoint.
    */
   destination?(delivery: Delivery<never>): string;
+  /** What is wrong with a configuration that fits the schema; it stops the start. Paths are relative to it. */
+  checkConfig?(config: Static<ConfigSchema>): FieldError[];
   /**
    * Why nothing may be sent to this address, as far as the configuration tells: asked when a message
    * is accepted, so that its sender learns it then. undefined when it may. Cheap and without waiting.

@@ -1,5 +1,6 @@
 /** A thread that answers HTTP: authentication, validation, acceptance, reading. It renders and delivers nothing. */
-import type { AddressInfo } from 'node:net';
+import { once } from 'node:events';
+import { type AddressInfo, createServer } from 'node:net';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import { resolveAccounts } from '../adapters/account.ts';
@@ -11,7 +12,7 @@ import { createApplicationService } from '../application/service.ts';
 import { INBOX_TOPIC } from '../cache/hints.ts';
 import { MemoryHints } from '../cache/memory.ts';
 import { type Clock, systemClock } from '../clock.ts';
-import type { Config } from '../config.ts';
+import { type Config, ConfigError } from '../config.ts';
 import { createDispatcher } from '../dispatch/dispatcher.ts';
 import { buildApp } from '../http/app.ts';
 import { createOverload } from '../http/overload.ts';
@@ -51,7 +52,7 @@ export interface ApiEnvironment {
 }
 
 export async function startApi(
-  { config, masterKey, ports }: RoleOptions,
+  { config, masterKey, ports, index }: RoleOptions,
   environment: ApiEnvironment,
   clock: Clock = systemClock,
 ): Promise<ApiRole> {
@@ -149,12 +150,7 @@ export async function startApi(
     ],
   });
   await overload.start();
-  await app.listen({
-    host: config.host,
-    port: config.port,
-    listenTextResolver: () => '',
-    ...(config.http.threads > 1 ? { reusePort: true } : {}),
-  });
+  await listen(app, config, index);
   return {
     address: app.server.address() as AddressInfo,
     applications,
@@ -178,6 +174,51 @@ export async function startApi(
       stores.close();
     },
   };
+}
+
+/** @throws ConfigError when this machine does not give the address */
+async function listen(app: FastifyInstance, config: Config, index: number): Promise<void> {
+  const { host, port } = config;
+  const shared = config.http.threads > 1;
+  try {
+    // A port that threads share could be shared with a stranger too: only the first may find it free.
+    if (shared && index === 0) await probe(host, port);
+    await app.listen({
+      host,
+      port,
+      listenTextResolver: () => '',
+      ...(shared ? { reusePort: true } : {}),
+    });
+  } catch (error) {
+    throw new ConfigError(...refusalOf(error as NodeJS.ErrnoException, host, port));
+  }
+}
+
+async function probe(host: string, port: number): Promise<void> {
+  const server = createServer();
+  server.listen({ host, port });
+  await once(server, 'listening');
+  server.close();
+  await once(server, 'close');
+}
+
+function refusalOf(
+  error: NodeJS.ErrnoException,
+  host: string,
+  port: number,
+): [key: string, message: string] {
+  switch (error.code) {
+    case 'EADDRINUSE':
+      return ['port', `${port} is in use on ${host}; choose another (TIDINGS_PORT)`];
+    case 'EACCES':
+      return ['port', `${port} needs more rights than this process has (TIDINGS_PORT)`];
+    case 'EADDRNOTAVAIL':
+    case 'ENOTFOUND':
+    case 'EAI_AGAIN':
+      return ['host', `${host} is no address of this machine (TIDINGS_HOST)`];
+    default:
+      throw error;
+  }
 }
 
 /** Live connections are told to come back elsewhere first; they would keep the server open. */

@@ -39,6 +39,7 @@ interface Thread {
   index: number;
   worker: Worker;
   ready: boolean;
+  ended: boolean;
   aliveAt: number;
   restartMs: number;
 }
@@ -115,6 +116,7 @@ export async function startSupervisor({
       index,
       worker,
       ready: false,
+      ended: false,
       aliveAt: clock.monotonic(),
       restartMs,
     };
@@ -131,6 +133,7 @@ export async function startSupervisor({
       });
       worker.on('error', (error) => log.error({ err: error, thread: name }, 'a thread crashed'));
       worker.on('exit', (code) => {
+        thread.ended = true;
         if (!thread.ready) reject(new Error(`the ${role} did not start (its log says why)`));
         if (threads.get(name) === thread) ended(thread, code);
       });
@@ -257,7 +260,7 @@ export async function startSupervisor({
 
   async function stopThread(name: string): Promise<void> {
     const thread = threads.get(name);
-    if (!thread) return;
+    if (!thread || thread.ended) return;
     const exited = new Promise<void>((resolve) => thread.worker.once('exit', () => resolve()));
     post(name, { type: 'stop' });
     await Promise.race([

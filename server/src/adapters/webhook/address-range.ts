@@ -41,11 +41,15 @@ const NEVER = parseNetworks('NEVER', [
 /** Global unicast (IANA IPv6 address space registry): nothing outside is routed on the internet. */
 const GLOBAL_IPV6 = parseNetworks('GLOBAL_IPV6', ['2000::/3']);
 
+/** ipaddr.js alone would also take `010.0.0.0/8` and `10/8`, which people read in different ways. */
+export function isNetwork(text: string): boolean {
+  return ipaddr.IPv4.isValidCIDRFourPartDecimal(text) || ipaddr.IPv6.isValidCIDR(text);
+}
+
 /** @throws Error that names the setting and the network that cannot be read */
 export function parseNetworks(setting: string, networks: readonly string[]): Network[] {
   return networks.map((text) => {
-    // ipaddr.js alone would also take `010.0.0.0/8` and `10/8`, which people read in different ways.
-    if (!ipaddr.IPv4.isValidCIDRFourPartDecimal(text) && !ipaddr.IPv6.isValidCIDR(text)) {
+    if (!isNetwork(text)) {
       throw new Error(`${setting}: "${text}" is not a network such as 10.0.0.0/8 or fd00::/8`);
     }
     return ipaddr.parseCIDR(text);

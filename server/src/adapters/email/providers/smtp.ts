@@ -4,6 +4,7 @@
  */
 import type { Transporter } from 'nodemailer';
 import type { SMTPPoolOptions, SMTPPoolSentMessageInfo } from 'nodemailer/lib/smtp-pool';
+import { asServiceError } from '../../../errors.ts';
 import {
   type Delivery,
   defineProvider,
@@ -36,6 +37,14 @@ export default defineProvider({
     concurrency: SMTP_DEFAULTS.maxConnections,
     ratePerSecond: null,
     timeoutMs: ATTEMPT_TIMEOUT_MS,
+  },
+  checkConfig(config) {
+    try {
+      readSmtpConfig(config);
+      return [];
+    } catch (error) {
+      return asServiceError(error).errors ?? [];
+    }
   },
   create: ({ config }) => new SmtpAccount(readSmtpConfig(config)),
 });

@@ -17,6 +17,7 @@ import {
 } from '../../provider.ts';
 import type { WebhookAddress } from '../adapter.ts';
 import { type AddressGuard, type CheckedUrl, createAddressGuard } from '../address-guard.ts';
+import { isNetwork } from '../address-range.ts';
 import type { WebhookContent } from '../content.ts';
 import type { DisabledReason, SigningEndpoint } from '../endpoint-store.ts';
 import { createHttpClient, type Exchange, type HttpClient } from '../http-client.ts';
@@ -94,6 +95,15 @@ export default defineProvider<typeof HttpConfig>({
   // A second more than the longest `timeoutMs`, which then decides.
   limits: { concurrency: 500, ratePerSecond: null, timeoutMs: LONGEST_TIMEOUT_MS + 1000 },
   destination: destinationOf,
+  checkConfig: (config) =>
+    (['allowedNetworks', 'deniedNetworks'] as const).flatMap((path) =>
+      (config[path] ?? [])
+        .filter((network) => !isNetwork(network))
+        .map((network) => ({
+          path,
+          message: `has "${network}", which is no network such as 10.0.0.0/8 or fd00::/8`,
+        })),
+    ),
   checkAddress: (address, config) => {
     const webhook = address as WebhookAddress;
     if (!('url' in webhook)) return undefined;

@@ -1,0 +1,15 @@
+/** What can be known to be wrong with the settings before anything is started. */
+import { resolveAccounts } from '../adapters/account.ts';
+import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
+import { type Config, ConfigError } from '../config.ts';
+
+/** @throws ConfigError that names the setting, the account's key or the file of a plug-in */
+export async function checkAccounts(config: Config): Promise<void> {
+  let catalog: Catalog;
+  try {
+    catalog = await loadCatalog(config.plugins);
+  } catch (error) {
+    throw new ConfigError('plugins', `cannot be loaded: ${(error as Error).message}`);
+  }
+  resolveAccounts(config, catalog, process.env);
+}
