@@ -60,7 +60,14 @@ export async function startApi(
   const box = new SecretBox(key);
   const log = pino({ level: config.log.level, base: { thread: 'api' } });
   const catalog = await loadCatalog(config.plugins);
-  const stores = openStores(config, { ports, clock, box });
+  const stores = openStores(config, {
+    ports,
+    clock,
+    box,
+    patient: false,
+    // Alone, it sees its own changes at once; others are only made by operators' tools.
+    staleMs: config.http.threads > 1 ? 0 : 50,
+  });
   const hints = new MemoryHints();
   hints.connect(need(ports, 'hints'));
   const queue = new MemoryQueuePublisher(need(ports, 'queue'));

@@ -35,7 +35,7 @@ export async function startEngine(
 ): Promise<RunningRole> {
   const box = new SecretBox(Buffer.from(masterKey, 'hex'));
   const catalog = await loadCatalog(config.plugins);
-  const stores = openStores(config, { ports, clock, box, patient: true });
+  const stores = openStores(config, { ports, clock, box, patient: true, staleMs: 0 });
   const hints = new MemoryHints();
   if (ports.hints) hints.connect(ports.hints);
   const queue = new MemoryQueue();

@@ -23,13 +23,16 @@ export function openStores(
     ports,
     clock,
     box,
-    patient = false,
+    patient,
+    staleMs,
   }: {
     ports: Ports;
     clock: Clock;
     box: SecretBox;
     /** Nobody waits for what this thread writes about messages: it may wait for others' commits. */
-    patient?: boolean;
+    patient: boolean;
+    /** How long this thread may not see what another has changed in the records. */
+    staleMs: number;
   },
 ) {
   const files = dataFiles(config.dataDir);
@@ -38,7 +41,7 @@ export function openStores(
   const projection = openProjection(files);
   const messagesWriter = new ThreadWriteClient(need(ports, 'messagesWriter'), { patient });
   const recordsWriter = new ThreadWriteClient(need(ports, 'recordsWriter'));
-  const cache = new RecordCacheGroup(records, clock);
+  const cache = new RecordCacheGroup(records, clock, staleMs);
   const tracker = new ProjectionClient({
     port: need(ports, 'projection'),
     messages,

@@ -9,7 +9,7 @@ import type { ApplicationStore } from '../application/application-store.ts';
 import { ServiceError } from '../errors.ts';
 import { createAjv } from '../json-schema.ts';
 import { addAuthentication } from './auth.ts';
-import { parseStrictJson } from './json.ts';
+import { decodeStrict, parseStrictJson } from './json.ts';
 import { addOpenApi } from './openapi.ts';
 import { errorHandler, sendProblem } from './problem.ts';
 import {
@@ -157,11 +157,12 @@ function readJson(app: FastifyInstance): void {
   app.removeAllContentTypeParsers();
   app.addContentTypeParser(
     /^application\/([a-z.-]+\+)?json\b/,
-    { parseAs: 'string' },
-    (request, text, done) => {
-      request.bodyText = text as string;
+    { parseAs: 'buffer' },
+    (request, bytes, done) => {
       try {
-        done(null, text === '' ? undefined : parseStrictJson(text as string));
+        const text = decodeStrict(bytes as Buffer);
+        request.bodyText = text;
+        done(null, text === '' ? undefined : parseStrictJson(text));
       } catch (error) {
         done(error as Error);
       }
@@ -172,6 +173,7 @@ function readJson(app: FastifyInstance): void {
 /** What is refused before a body is read; while the service cannot take work, every write. */
 function addRefusal(app: FastifyInstance, refusal: AppOptions['refusal']): void {
   app.addHook('onRequest', (request, reply, done) => {
+    reply.header('x-content-type-options', 'nosniff');
     const fault = transferFault(request, reply);
     if (fault !== undefined) return done(fault);
     if (request.method === 'GET' || request.method === 'HEAD') return done();

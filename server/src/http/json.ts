@@ -2,9 +2,10 @@
  * JSON bodies, stricter than JSON.parse: what two readers could understand differently, or what
  * would hurt code behind it, is refused before anything else sees it.
  *
- * Refused: duplicate keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`,
+ * Refused: bytes that are no UTF-8, numbers past the largest, duplicate keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`,
  * lone surrogates and NUL in any text. Costs about as much as the parse itself.
  */
+import { isUtf8 } from 'node:buffer';
 import { ServiceError } from '../errors.ts';
 
 /** Deeper than any honest message; shallow enough that no recursive code behind it overflows. */
@@ -18,6 +19,12 @@ const CLOSE_BRACE = 0x7d;
 const OPEN_BRACKET = 0x5b;
 const CLOSE_BRACKET = 0x5d;
 
+/** Bytes that are no UTF-8 would become U+FFFD, and with it another message than was sent. */
+export function decodeStrict(bytes: Buffer): string {
+  if (!isUtf8(bytes)) throw refuse('body', 'is not UTF-8');
+  return bytes.toString('utf8');
+}
+
 export function parseStrictJson(text: string): unknown {
   const members = scan(text);
   // Without an escape or a broken pair anywhere, no text in it can have NUL or half a pair.
@@ -26,7 +33,7 @@ export function parseStrictJson(text: string): unknown {
   try {
     value = JSON.parse(text);
   } catch (error) {
-    throw refuse('body', `is not JSON: ${(error as Error).message}`, error);
+    throw refuse('body', `is not JSON${placeOf(error as Error, text)}`);
   }
   if (value !== null && typeof value === 'object') {
     const found = plain && !text.includes('proto') ? countMembers(value) : inspect(value);
@@ -73,18 +80,17 @@ function endOfString(text: string, start: number): number {
   return end < 0 ? text.length : end;
 }
 
+const TOO_LARGE = 'has a number that is too large to be kept';
+
 /** How many members the objects of a value have; no deeper than `scan` lets through. */
 function countMembers(value: object): number {
-  let members = 0;
-  if (Array.isArray(value)) {
-    for (const item of value)
-      if (item !== null && typeof item === 'object') members += countMembers(item);
-    return members;
-  }
-  for (const key of Object.keys(value)) {
-    members++;
-    const child = (value as Record<string, unknown>)[key];
+  const children: unknown[] = Array.isArray(value) ? value : Object.values(value);
+  let members = children === value ? 0 : children.length;
+  for (const child of children) {
     if (child !== null && typeof child === 'object') members += countMembers(child);
+    else if (child === Number.POSITIVE_INFINITY || child === Number.NEGATIVE_INFINITY) {
+      throw refuse('body', TOO_LARGE);
+    }
   }
   return members;
 }
@@ -107,6 +113,8 @@ function inspect(root: object): number {
       const child = (value as Record<string, unknown>)[key];
       if (typeof child === 'string') {
         if (!isAcceptable(child)) checkText(child, `${path}.${key}`);
+      } else if (child === Number.POSITIVE_INFINITY || child === Number.NEGATIVE_INFINITY) {
+        throw refuse(`${path}.${key}`, TOO_LARGE);
       } else if (child !== null && typeof child === 'object') {
         pending.push({ value: child, path: `${path}.${key}` });
       }
@@ -124,10 +132,19 @@ function checkText(text: string, path: string): void {
   if (text.includes('\0')) throw refuse(path, 'has a NUL character');
 }
 
-function refuse(path: string, message: string, cause?: unknown): ServiceError {
+/** Where the parser stopped, without what stands there: an answer or log repeats nothing of a body. */
+function placeOf({ message }: Error, text: string): string {
+  const told = /at position (\d+)/.exec(message)?.[1];
+  const snippet = /"([\s\S]*)"(?:\.\.\.)? is not valid JSON$/.exec(message)?.[1];
+  const start = told === undefined && snippet !== undefined ? text.indexOf(snippet) : -1;
+  // What the parser shows begins up to ten characters before the fault.
+  const position = told ?? (start < 0 ? undefined : Math.min(start + 10, text.length));
+  return position === undefined ? '' : ` near position ${position}`;
+}
+
+function refuse(path: string, message: string): ServiceError {
   return new ServiceError('invalid_json', {
     detail: `${path} ${message}`,
     errors: [{ path, message }],
-    cause,
   });
 }

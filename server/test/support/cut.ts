@@ -31,6 +31,8 @@ export interface Replay {
   seed: number;
   /** Threads whose failed syncs count (power-loss.ts); all when left out. */
   forgets?: (thread: number) => boolean;
+  /** Files that an inspection looks at, by their paths within the folder; all when left out. */
+  inspected?: (path: string) => boolean;
   /** Opens what is in the folder, and may change it. */
   inspect(image: string): Inspection;
 }
@@ -56,6 +58,7 @@ export function replay({
   cuts,
   seed,
   forgets,
+  inspected,
   inspect,
 }: Replay): CutResult {
   const result: CutResult = { images: 0, withLosses: 0, mostLost: 0, faults: [], withFaults: 0 };
@@ -68,7 +71,7 @@ export function replay({
     const image = join(scratch, 'image');
     mkdirSync(image);
     try {
-      disk.writeImage(image, random);
+      disk.writeImage(image, random, inspected);
       result.images++;
       return inspect(image);
     } finally {

@@ -221,16 +221,23 @@ export class Disk {
 
   /**
    * Writes the files as a power loss at this moment would leave them. Without `random` everything
-   * that is not certain is gone; with it, some of it is there.
+   * that is not certain is gone; with it, some of it is there. `wanted` leaves out files, by their
+   * paths within the folder.
    */
-  writeImage(target: string, random?: () => number): void {
+  writeImage(
+    target: string,
+    random?: () => number,
+    wanted: (path: string) => boolean = () => true,
+  ): void {
     const names = new Map(this.#durableNames);
     if (random) {
       const kept = Math.floor(random() * (this.#renamings.length + 1));
       for (const renaming of this.#renamings.slice(0, kept)) apply(names, renaming);
     }
     for (const [path, file] of names) {
-      const to = join(target, relative(this.#folder, path));
+      const name = relative(this.#folder, path);
+      if (!wanted(name)) continue;
+      const to = join(target, name);
       mkdirSync(dirname(to), { recursive: true });
       writeFileSync(to, random ? file.torn(random) : file.durable);
     }

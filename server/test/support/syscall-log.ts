@@ -103,7 +103,8 @@ export function readSyscallLog(log: string, follows: (path: string) => boolean):
       if (call) steps.push({ phase: 'begin', thread: id, call });
     };
     const end = (call: Call | undefined, result: string): void => {
-      if (!call) return;
+      // "?" is the result of a call that the program's death has cut off.
+      if (!call || result === '?') return;
       setResult(call, result);
       steps.push({ phase: 'end', thread: id, call });
     };
@@ -215,7 +216,7 @@ function parseWrite(
 ): Call {
   const data = Buffer.concat(stringsOf(args));
   // The numbers behind the bytes: the length, and where it is positioned, the offset.
-  const numbers = /(?:, (\d+))?(?:, (\d+))?(?:\)\s+= .*| <unfinished \.\.\.>)$/.exec(args);
+  const numbers = /(?:, (\d+))?(?:, (\d+))?(?: <unfinished \.\.\.>)?(?:\)\s+= .*)?$/.exec(args);
   const positioned = name.startsWith('pwrite');
   const offset = positioned ? Number(numbers?.[2]) : null;
   if (Number.isNaN(offset)) throw new Error(`no offset: ${args.slice(-200)}`);
@@ -268,25 +269,30 @@ export interface Answered {
   body: string;
 }
 
-/** The HTTP answers that the program gave, in order. */
+/**
+ * The HTTP answers that the program gave, in order. Last come those during which it died: they may
+ * have left although their call never ended.
+ */
 export function answersOf(steps: readonly Step[]): Answered[] {
   const begun = new Map<Call, number>();
   const streams = new Map<string, Buffer>();
   const answers: Answered[] = [];
+  const take = (call: Call & { kind: 'write' }, data: Buffer): void => {
+    const stream = Buffer.concat([streams.get(call.path) ?? Buffer.alloc(0), data]);
+    const { found, rest } = takeAnswers(stream);
+    streams.set(call.path, rest);
+    for (const answer of found) answers.push({ ...answer, step: begun.get(call) as number });
+  };
   for (const [i, { phase, call }] of steps.entries()) {
     if (call.kind !== 'write' || !call.path.startsWith('socket:')) continue;
     if (phase === 'begin') {
       begun.set(call, i);
-      continue;
+    } else {
+      take(call, call.data.subarray(0, call.written));
+      begun.delete(call);
     }
-    const stream = Buffer.concat([
-      streams.get(call.path) ?? Buffer.alloc(0),
-      call.data.subarray(0, call.written),
-    ]);
-    const { found, rest } = takeAnswers(stream);
-    streams.set(call.path, rest);
-    for (const answer of found) answers.push({ ...answer, step: begun.get(call) as number });
   }
+  for (const call of begun.keys()) if (call.kind === 'write') take(call, call.data);
   return answers;
 }
 

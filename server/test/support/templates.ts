@@ -82,7 +82,7 @@ export function openTestTemplates(): TestTemplates {
     mergeOperations(applicationOperations(database, { clock }), templateOperations(database)),
   );
   const database = file.reader();
-  const cache = new RecordCacheGroup(database, clock);
+  const cache = new RecordCacheGroup(database, clock, 0);
   const shared = { database, writer: file.writer, cache };
   const store = new SqliteTemplateStore(shared);
   const box = new SecretBox(randomBytes(32));

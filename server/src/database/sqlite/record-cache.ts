@@ -1,26 +1,26 @@
 /**
- * A cache over the records file that never shows what another connection has changed for longer
- * than a check interval: SQLite's `data_version` moves with every commit of others, and reading it
- * costs about a microsecond.
+ * A cache over the records file that shows what another connection has changed within a bound:
+ * SQLite's `data_version` moves with every commit of others, and reading it costs about a microsecond.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
 
-/** How long a change made through another thread may stay unseen. */
-const CHECK_INTERVAL_MS = 50;
 /** Entries per cache; past it everything is forgotten, which costs one read each. */
 const LIMIT = 20_000;
 
 export class RecordCacheGroup {
   readonly #version: StatementSync;
   readonly #clock: Clock;
+  readonly #staleMs: number;
   readonly #caches: Map<unknown, unknown>[] = [];
   #seen: number;
   #checkedAt = 0;
 
-  constructor(database: DatabaseSync, clock: Clock) {
+  /** @param staleMs how long a change made through another connection may stay unseen; 0 for not at all */
+  constructor(database: DatabaseSync, clock: Clock, staleMs: number) {
     this.#version = database.prepare('PRAGMA data_version');
     this.#clock = clock;
+    this.#staleMs = staleMs;
     this.#seen = this.#read();
   }
 
@@ -45,9 +45,11 @@ export class RecordCacheGroup {
   }
 
   #check(): void {
-    const now = this.#clock.monotonic();
-    if (now - this.#checkedAt < CHECK_INTERVAL_MS) return;
-    this.#checkedAt = now;
+    if (this.#staleMs > 0) {
+      const now = this.#clock.monotonic();
+      if (now - this.#checkedAt < this.#staleMs) return;
+      this.#checkedAt = now;
+    }
     const version = this.#read();
     if (version === this.#seen) return;
     this.#seen = version;

@@ -23,7 +23,7 @@ function storeOf(
   return new SqliteTemplateStore({
     database,
     writer: file.writer,
-    cache: new RecordCacheGroup(database, clock),
+    cache: new RecordCacheGroup(database, clock, 0),
     cachedLength,
   });
 }

@@ -40,7 +40,7 @@ function openStores() {
   };
   const openStore = (key = masterKey) => {
     const database = file.reader();
-    const cache = new RecordCacheGroup(database, clock);
+    const cache = new RecordCacheGroup(database, clock, 0);
     return new SqliteWebhookEndpointStore({
       database,
       writer: counting,

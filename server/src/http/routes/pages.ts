@@ -1,86 +1,71 @@
 /** Pages for people: the console, the reference of the API, and the list of error codes. No external asset. */
 import { readFileSync } from 'node:fs';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
-import { ERROR_CODES, type ErrorCode, notFound } from '../../errors.ts';
+import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import { statusOfCode } from '../problem.ts';
 
-const CONSOLE = new URL('../console/', import.meta.url);
+const PAGES = new URL('../console/', import.meta.url);
 const FILES: Record<string, { file: string; type: string }> = {
   '/console': { file: 'console.html', type: 'text/html; charset=utf-8' },
   '/console/console.js': { file: 'console.js', type: 'text/javascript; charset=utf-8' },
   '/console/text.js': { file: 'text.js', type: 'text/javascript; charset=utf-8' },
   '/console/console.css': { file: 'console.css', type: 'text/css; charset=utf-8' },
+  '/docs/': { file: 'reference.html', type: 'text/html; charset=utf-8' },
+  '/docs/reference.js': { file: 'reference.js', type: 'text/javascript; charset=utf-8' },
 };
 
 /** Nothing from elsewhere, nothing inline. */
 const POLICY =
   "default-src 'none'; script-src 'self'; style-src 'self'; img-src 'self' data:; connect-src 'self'; frame-src 'self'; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-/** The reference brings its styles inline; still nothing from elsewhere. */
+/** The reference makes its styles by itself; still nothing from elsewhere, and no script inline. */
 const REFERENCE_POLICY =
-  "default-src 'none'; script-src 'self' 'unsafe-inline'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
+  "default-src 'none'; script-src 'self'; style-src 'self' 'unsafe-inline'; img-src 'self' data: blob:; font-src 'self' data:; connect-src 'self'; worker-src blob:; base-uri 'none'; form-action 'none'; frame-ancestors 'none'";
 
-let loaded: Promise<FastifyInstance> | undefined;
+let bundle: Promise<Buffer> | undefined;
 
-/** Loaded when somebody first looks at it: its bundle takes more memory than the rest of the process. */
-function reference(): Promise<FastifyInstance> {
-  loaded ??= load();
-  return loaded;
-}
-
-async function load(): Promise<FastifyInstance> {
+/**
+ * The program of the reference, which its package hands out only through a server. Loaded when
+ * somebody first looks at it: it takes more memory than the rest of the process.
+ */
+async function loadBundle(): Promise<Buffer> {
   const { default: scalar } = await import('@scalar/fastify-api-reference');
-  const inner = Fastify();
-  await inner.register(scalar, {
-    routePrefix: '/docs',
-    configuration: {
-      url: '/openapi.json',
-      pageTitle: 'Tidings API',
-      withDefaultFonts: false,
-      telemetry: false,
-      hideClientButton: true,
-      agent: { disabled: true },
-      mcp: { disabled: true },
-    },
-  });
-  return inner;
+  await using inner = Fastify();
+  await inner.register(scalar, { routePrefix: '/docs', configuration: { url: '/openapi.json' } });
+  const { statusCode, rawPayload } = await inner.inject({ url: '/docs/js/scalar.js' });
+  if (statusCode !== 200) throw new Error(`the reference has no program (${statusCode})`);
+  return rawPayload;
 }
 
 export function pageRoutes(): (app: FastifyInstance) => void {
   return (app) => {
     for (const [path, { file, type }] of Object.entries(FILES)) {
+      const policy = path.startsWith('/docs/') ? REFERENCE_POLICY : POLICY;
       app.get(path, { schema: { hide: true } }, async (_request, reply) =>
-        secured(reply)
+        secured(reply, policy)
           .type(type)
-          .send(readFileSync(new URL(file, CONSOLE))),
+          .send(readFileSync(new URL(file, PAGES))),
       );
     }
     app.get('/', { schema: { hide: true } }, async (_request, reply) => reply.redirect('/console'));
     app.get('/docs/errors', { schema: { hide: true } }, async (_request, reply) =>
       secured(reply).type('text/html; charset=utf-8').send(errorPage()),
     );
-    for (const path of ['/docs', '/docs/*']) {
-      app.get(path, { schema: { hide: true } }, async (request, reply) => {
-        const page = await (await reference()).inject({ url: request.url.split('?')[0] as string });
-        if (page.statusCode >= 400) throw notFound('page');
-        return reply
-          .code(page.statusCode)
-          .headers({
-            ...page.headers,
-            'content-security-policy': REFERENCE_POLICY,
-            'x-content-type-options': 'nosniff',
-          })
-          .send(page.rawPayload);
-      });
-    }
+    app.get('/docs', { schema: { hide: true } }, async (_request, reply) =>
+      reply.redirect('/docs/'),
+    );
+    app.get('/docs/scalar.js', { schema: { hide: true } }, async (_request, reply) => {
+      bundle ??= loadBundle();
+      return secured(reply)
+        .header('cache-control', 'public, max-age=3600')
+        .type('text/javascript; charset=utf-8')
+        .send(await bundle);
+    });
   };
 }
 
-function secured(reply: FastifyReply): FastifyReply {
-  return reply
-    .header('content-security-policy', POLICY)
-    .header('x-content-type-options', 'nosniff')
-    .header('referrer-policy', 'no-referrer');
+function secured(reply: FastifyReply, policy = POLICY): FastifyReply {
+  return reply.header('content-security-policy', policy).header('referrer-policy', 'no-referrer');
 }
 
 function errorPage(): string {

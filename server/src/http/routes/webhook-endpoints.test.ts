@@ -41,7 +41,7 @@ async function openApp(guardOptions: Parameters<typeof createAddressGuard>[0] = 
     ),
   );
   const database = file.reader();
-  const cache = new RecordCacheGroup(database, clock);
+  const cache = new RecordCacheGroup(database, clock, 0);
   const box = new SecretBox(randomBytes(32));
   const shared = { database, writer: file.writer, cache, clock, box };
   const applications = new SqliteApplicationStore(shared);

@@ -40,7 +40,7 @@ function openStore(clock = new ManualClock(Date.now())) {
   const store = new SqliteWebhookEndpointStore({
     database,
     writer: file.writer,
-    cache: new RecordCacheGroup(database, clock),
+    cache: new RecordCacheGroup(database, clock, 0),
     clock,
     box: new SecretBox(randomBytes(32)),
   });

@@ -1,0 +1,9 @@
+// Shows the reference of the API. Everything it needs comes from this server.
+window.Scalar.createApiReference('#reference', {
+  url: '/openapi.json',
+  withDefaultFonts: false,
+  telemetry: false,
+  hideClientButton: true,
+  agent: { disabled: true },
+  mcp: { disabled: true },
+});
