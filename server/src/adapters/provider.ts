@@ -37,6 +37,8 @@ export type Outcome =
       holds?: 'destination' | 'message';
       /** The request left but no answer was seen: it may have been delivered. */
       ambiguous?: boolean;
+      /** Nothing was tried, because the destination was held by then: this counts as no attempt. */
+      untried?: boolean;
       response?: string;
     }
   | {
@@ -73,8 +75,12 @@ export interface Delivery<Address = unknown> {
 }
 
 export interface ProviderAccount {
-  /** Sends one message. Resolves with an outcome for everything a vendor or network can do; it throws only for faults of its own. */
-  send(delivery: Delivery<never>, signal: AbortSignal): Promise<Outcome>;
+  /**
+   * Sends one message. Resolves with an outcome for everything a vendor or network can do; it throws only for faults of its own.
+   * @param isHeld whether the destination has asked for rest or failed too often since this began: who
+   *   lets messages wait for their turn asks again before it sends, and answers `untried` if so
+   */
+  send(delivery: Delivery<never>, signal: AbortSignal, isHeld?: () => boolean): Promise<Outcome>;
   /** Closes connections. */
   close?(): Promise<void>;
 }

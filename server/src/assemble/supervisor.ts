@@ -31,7 +31,8 @@ const SILENCE_MS = 4000;
 const LOOK_MS = 500;
 /** Between an end and the new start, doubling up to the longest while it keeps ending. */
 const FIRST_RESTART_MS = 50;
-const LONGEST_RESTART_MS = 5000;
+const LONGEST_RESTART_MS = 1000;
+const FORGIVEN_AFTER_MS = 20_000;
 const METRICS_WAIT_MS = 1000;
 
 interface Thread {
@@ -168,7 +169,7 @@ export async function startSupervisor({
       const next = Math.min(thread.restartMs * 2, LONGEST_RESTART_MS);
       const restart = thread.role === 'engine' ? launchEngine(next) : launchTracker(next);
       restart.then(
-        () => clock.after(LONGEST_RESTART_MS * 4, () => forgive(thread.role)),
+        () => clock.after(FORGIVEN_AFTER_MS, () => forgive(thread.role)),
         (error: unknown) =>
           log.error({ err: error, thread: thread.role }, 'a thread did not start'),
       );

@@ -73,6 +73,11 @@ export class Account {
     return 0;
   }
 
+  /** ms that the destination still has to be left alone for. */
+  heldMs(delivery: Delivery): number {
+    return this.#breakers.get(this.#destination(delivery))?.openMs ?? 0;
+  }
+
   finish(delivery: Delivery, outcome: Outcome): void {
     this.#underWay--;
     const destination = this.#destination(delivery);
@@ -86,7 +91,9 @@ export class Account {
   }
 
   send(delivery: Delivery, signal: AbortSignal): Promise<Outcome> {
-    return this.#provider.send(delivery as Delivery<never>, signal);
+    const destination = this.#destination(delivery);
+    const isHeld = (): boolean => this.#breakers.get(destination)?.state === 'open';
+    return this.#provider.send(delivery as Delivery<never>, signal, isHeld);
   }
 
   async close(): Promise<void> {

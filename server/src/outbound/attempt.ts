@@ -13,6 +13,7 @@ import type { Account } from './account.ts';
 const TICK_MS = 50;
 /** A provider that was told to stop has this long to say what it knows. */
 const ABORT_GRACE_MS = 1000;
+const SCOPES: readonly string[] = ['recipient', 'content', 'config'];
 
 interface UnderWay {
   abortAt: number;
@@ -80,6 +81,8 @@ export async function runAttempt(
   const outcome = await send(attempts, account, delivery, startedAt);
   failpoint('after-provider');
   account.finish(delivery, outcome);
+  if (outcome.kind === 'retry' && outcome.untried)
+    return { outcome, waitMs: Math.max(1, account.heldMs(delivery)), durationMs: 0 };
   return { outcome, waitMs: 0, durationMs: attempts.clock.monotonic() - startedAt };
 }
 
@@ -102,11 +105,42 @@ function send(
       },
     };
     attempts.underWay.add(attempt);
-    account.send(delivery, controller.signal).then(
-      (outcome) => attempt.giveUp(shortened(outcome)),
-      (error: unknown) => attempt.giveUp(faultOf(error)),
-    );
+    void answerOf(account, delivery, controller.signal).catch(faultOf).then(attempt.giveUp);
   });
+}
+
+/** A plug-in may throw before there is a promise, or answer with what is none of the outcomes. */
+async function answerOf(
+  account: Account,
+  delivery: Delivery,
+  signal: AbortSignal,
+): Promise<Outcome> {
+  return checked(await account.send(delivery, signal));
+}
+
+/** @throws TypeError when a provider answers with anything but an outcome */
+function checked(outcome: Outcome): Outcome {
+  if (!isOutcome(outcome)) throw new TypeError('the provider answered with what is no outcome');
+  return shortened(outcome);
+}
+
+function isOutcome(answer: Partial<Outcome> | undefined | null): answer is Outcome {
+  if (!isTextOrAbsent(answer?.response)) return false;
+  switch (answer?.kind) {
+    case 'sent':
+      return isTextOrAbsent(answer.providerMessageId);
+    case 'retry':
+      // A time that is no number would be stored as none: the message would never be looked at again.
+      return typeof answer.reason === 'string' && Number.isFinite(answer.retryAfterMs ?? 0);
+    case 'rejected':
+      return typeof answer.reason === 'string' && SCOPES.includes(answer.scope ?? '');
+    default:
+      return false;
+  }
+}
+
+function isTextOrAbsent(value: unknown): boolean {
+  return value === undefined || typeof value === 'string';
 }
 
 /** A provider that throws has a fault; the message is tried again like after any failure. */

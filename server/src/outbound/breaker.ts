@@ -30,6 +30,11 @@ export class Breaker {
     return this.#clock.now() < this.#openUntil ? 'open' : 'half_open';
   }
 
+  /** ms until an attempt may be tried; 0 when one may now. */
+  get openMs(): number {
+    return Math.max(0, this.#openUntil - this.#clock.now());
+  }
+
   /** True when nothing has gone wrong lately, so that it may be forgotten. */
   get idle(): boolean {
     return this.#failures === 0 && this.#openUntil === 0;
@@ -38,8 +43,7 @@ export class Breaker {
   /** 0 when an attempt may start now (it must then end in `succeeded` or `failed`), else ms to wait. */
   tryStart(): number {
     if (this.#openUntil === 0) return 0;
-    const left = this.#openUntil - this.#clock.now();
-    if (left > 0) return left;
+    if (this.openMs > 0) return this.openMs;
     if (this.#probing) return 1000;
     this.#probing = true;
     return 0;

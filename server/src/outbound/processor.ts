@@ -22,6 +22,8 @@ import { divide, freeSlots, type LaneShares } from './lane-share.ts';
 const GROUP = 64;
 /** Claims under way at once: one being committed, one waiting for it. */
 const CLAIMS = 2;
+/** What has died more than once waits this long after a start, in which all others have their turn. */
+const SUSPECT_PAUSE_MS = 1000;
 const LANES_IN_ORDER = [0, 1, 2] as const;
 
 export interface ProcessorOptions {
@@ -61,6 +63,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
   let scheduled = false;
   let stopping = false;
   let timer: Timer | undefined;
+  let startedAt = 0;
 
   function buffer(lane: Lane): LaneBuffer {
     return buffers[lane] as LaneBuffer;
@@ -146,8 +149,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
   }
 
   function beginSuspect(): void {
-    const entry = suspectUnderWay ? undefined : suspects.shift();
-    if (!entry) return;
+    const [entry] = suspects;
+    if (suspectUnderWay || !entry || mustPause(entry)) return;
+    suspects.shift();
     suspectUnderWay = true;
     underWay[entry.lane]++;
     const done = claimAndDeliverSuspect(entry).finally(() => {
@@ -157,6 +161,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
       schedule();
     });
     work.add(done);
+  }
+
+  function mustPause({ attempt, attemptsBefore }: QueueEntry): boolean {
+    return attempt - attemptsBefore > 1 && clock.monotonic() - startedAt < SUSPECT_PAUSE_MS;
   }
 
   async function claimAndDeliverSuspect(entry: QueueEntry): Promise<void> {
@@ -181,6 +189,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
         if (entry.suspect) suspects.push(entry);
         else buffer(lane).add(entry);
       }
+      // What has died most often comes last, so that the others wait for one more end of it at most.
+      suspects.sort((a, b) => a.attempt - b.attempt);
       // The store knows each of them, and its sweeper finds what is lost here.
       settle();
       schedule();
@@ -189,6 +199,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
       incomplete.add(lane);
     },
     async start() {
+      startedAt = clock.monotonic();
       queue.consume(this);
       // Rate limits and breakers let go by time alone, without an event to wake up on.
       timer = clock.every(20, schedule);

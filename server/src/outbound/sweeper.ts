@@ -14,6 +14,8 @@ const PAGE = 500;
 /** Below this many waiting entries a lane whose queue lost some is filled up from the store. */
 const LOW_WATER = 1000;
 const LANES: readonly Lane[] = [0, 1, 2];
+/** No lease is longer than this many times `leaseMs`. */
+const LONGEST_LEASE = 1.2;
 
 export interface SweeperOptions {
   store: NotificationStore;
@@ -33,6 +35,10 @@ export function createSweeper({
   let timer: Timer | undefined;
   let running: Promise<void> | undefined;
   let stopped = false;
+  /** Lanes not yet searched for what an engine that is gone had taken. */
+  const inherited = new Set<Lane>(LANES);
+  /** Past the end of every lease that was given before this one began. */
+  let inheritedUntil = 0;
 
   async function sweep(): Promise<void> {
     for (const lane of LANES) {
@@ -60,16 +66,16 @@ export function createSweeper({
     while (!stopped && (processor.waiting[lane] ?? 0) < LOW_WATER) {
       const limit = Math.min(PAGE * 4, processor.room(lane));
       const now = clock.now();
-      // What is taken gets a longer lease than anything accepted until now has, so it is taken once.
-      const leaseUntil = Math.round(now + leaseMs * 1.2);
       const entries = await store.takeDue(lane, {
-        until: now + leaseMs,
-        leaseUntil,
+        until: inherited.has(lane) ? inheritedUntil : now + leaseMs,
+        // Longer than that of anything accepted until now or inherited, so that it is taken once.
+        leaseUntil: Math.max(Math.round(now + leaseMs * LONGEST_LEASE), inheritedUntil + 1),
         limit,
         queuedOnly: true,
       });
       processor.take(lane, entries, () => {});
       if (entries.length >= limit) continue;
+      inherited.delete(lane);
       processor.incomplete.delete(lane);
       return;
     }
@@ -77,7 +83,8 @@ export function createSweeper({
 
   /** Spread a little, so that what was taken together does not come back together. */
   function lease(): number {
-    return Math.round(clock.now() + leaseMs * (1 + 0.2 * clock.random()));
+    const spread = 1 + (LONGEST_LEASE - 1) * clock.random();
+    return Math.max(Math.round(clock.now() + leaseMs * spread), inheritedUntil + 1);
   }
 
   function tick(): void {
@@ -93,6 +100,7 @@ export function createSweeper({
   return {
     name: 'sweeper',
     async start() {
+      inheritedUntil = Math.round(clock.now() + leaseMs * LONGEST_LEASE);
       timer = clock.every(intervalMs, tick);
       tick();
     },

@@ -6,6 +6,7 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
 import type { Notification } from '@tidings/contracts/notification';
+import { RETRY_AFTER_S } from '../support/bounds.ts';
 import { ClientLedger } from '../support/client-ledger.ts';
 import {
   type ProviderLedger,
@@ -17,12 +18,14 @@ import { PATIENT, startTidings, type Tidings } from '../support/start.ts';
 import { assertKept, compare, describe, settle } from '../support/verdict.ts';
 import { delay, until } from '../support/within.ts';
 
-const RETRY_AFTER_S = 3;
 /** Requests that may be on their way when the first 503 arrives. */
 const CONNECTIONS = 10;
-const MESSAGES = 200;
+const MESSAGES = 300;
 /** Failures that may pass before a breaker opens. */
 const MOST_FAILURES = 20;
+/** Requests that repeat an earlier one, as a share of all. */
+const MOST_REPETITIONS = 0.1;
+const PERIODS = { seconds: 60 + 5 * RETRY_AFTER_S };
 
 const ENV = {
   ...PATIENT,
@@ -41,11 +44,12 @@ test('F20: no message goes to a receiver before its Retry-After has passed', asy
   await client.send();
   await until('the first 503', () => provider.arrivals.length === 1);
   await Promise.all(Array.from({ length: MESSAGES }, () => client.send()));
-  await until('three periods', () => provider.arrivals.length >= 3);
+  await until('three periods', () => provider.arrivals.length >= 3, PERIODS);
   assertNoneEarly(provider);
 
   provider.answer(() => ({ status: 200 }));
   await assertRecovered(tidings, client, provider, t.diagnostic.bind(t));
+  assertFewRepetitions(provider);
 });
 
 test('F20: a burst stops at the first 503 with Retry-After', async (t) => {
@@ -59,10 +63,14 @@ test('F20: a burst stops at the first 503 with Retry-After', async (t) => {
     after: delay(300),
   }));
   await Promise.all(Array.from({ length: MESSAGES }, () => client.send()));
-  await until('the second period', () => {
-    const first = provider.arrivals[0]?.answeredAt ?? Number.POSITIVE_INFINITY;
-    return provider.arrivals.some(({ at }) => at > first + RETRY_AFTER_S * 1000);
-  });
+  await until(
+    'the second period',
+    () => {
+      const first = provider.arrivals[0]?.answeredAt ?? Number.POSITIVE_INFINITY;
+      return provider.arrivals.some(({ at }) => at > first + RETRY_AFTER_S * 1000);
+    },
+    PERIODS,
+  );
   const first = provider.arrivals[0]?.answeredAt ?? 0;
   const burst = provider.arrivals.filter(({ at }) => at < first + RETRY_AFTER_S * 1000);
   t.diagnostic(`${burst.length} of ${MESSAGES} were sent before the first Retry-After had passed`);
@@ -70,6 +78,7 @@ test('F20: a burst stops at the first 503 with Retry-After', async (t) => {
 
   provider.answer(() => ({ status: 200 }));
   await assertRecovered(tidings, client, provider, t.diagnostic.bind(t));
+  assertFewRepetitions(provider);
 });
 
 test('F20: without a Retry-After the breaker opens', async (t) => {
@@ -97,6 +106,13 @@ function clientOf(tidings: Tidings, provider: ProviderLedger): ClientLedger {
   return new ClientLedger({ tidings, name: 'f20', body: (key) => webhookBody(provider.url, key) });
 }
 
+/** Repeating must not make the load of a receiver in need much larger. */
+function assertFewRepetitions({ arrivals }: ProviderLedger): void {
+  const first = new Set(arrivals.map(({ key }) => key)).size;
+  const share = (arrivals.length - first) / arrivals.length;
+  assert.ok(share <= MOST_REPETITIONS, `${arrivals.length - first} of ${arrivals.length} requests`);
+}
+
 /** By the receiver's own clock, from the moment it gave its answer out. */
 function assertNoneEarly({ arrivals }: ProviderLedger): void {
   arrivals.forEach(({ at }, i) => {
@@ -115,7 +131,7 @@ async function assertRecovered(
   provider: ProviderLedger,
   tell: (text: string) => void,
 ): Promise<void> {
-  const ledger = await settle(tidings, 120);
+  const ledger = await settle(tidings, 120 + 5 * RETRY_AFTER_S);
   const verdict = compare(client, provider);
   tell(`${describe(ledger, client, verdict)} | ${provider.arrivals.length} requests`);
   assertKept(verdict);

@@ -18,5 +18,7 @@ export const CUTS = numberOf('FAULTS_CUTS', 1000);
 export const KILLS = numberOf('FAULTS_KILLS', 30);
 /** Ends by SIGKILL at failpoints (F3). */
 export const FAILPOINT_KILLS = numberOf('FAULTS_FAILPOINT_KILLS', 50);
+/** What an overloaded receiver asks for (F20), in seconds. */
+export const RETRY_AFTER_S = numberOf('FAULTS_RETRY_AFTER_S', 3);
 /** Ends by SIGKILL within migrations (F28). */
 export const MIGRATION_KILLS = numberOf('FAULTS_MIGRATION_KILLS', 20);

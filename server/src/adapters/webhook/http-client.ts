@@ -42,10 +42,18 @@ export type Exchange =
       /** What is wrong with a certificate, for who has to mend it. */
       detail?: string;
     }
-  | { kind: 'refused' };
+  | { kind: 'refused' }
+  /** Its turn came when the endpoint was to be left alone: nothing was sent. */
+  | { kind: 'held' };
 
 export interface HttpClient {
-  post(url: URL, request: PostRequest, signal: AbortSignal): Promise<Exchange>;
+  /** @param isHeld asked when the request has its place; left out, it is always sent */
+  post(
+    url: URL,
+    request: PostRequest,
+    signal: AbortSignal,
+    isHeld?: () => boolean,
+  ): Promise<Exchange>;
   /** Ends everything under way. */
   close(): void;
 }
@@ -61,7 +69,7 @@ export function createHttpClient(options: {
   const closing = new AbortController();
   const attempts = new Set<Attempt>();
   return {
-    async post(url, request, signal) {
+    async post(url, request, signal, isHeld = () => false) {
       if (signal.aborted) return givenUp(signal);
       if (closing.signal.aborted) return givenUp(closing.signal);
       const attempt = new Attempt(agents, timeoutMs);
@@ -69,7 +77,7 @@ export function createHttpClient(options: {
       const abort = () => attempt.giveUp(signal);
       signal.addEventListener('abort', abort);
       try {
-        return await attempt.run(hosts, url, request);
+        return await attempt.run(hosts, url, request, isHeld);
       } finally {
         attempts.delete(attempt);
         signal.removeEventListener('abort', abort);
@@ -115,12 +123,20 @@ class Attempt {
     this.#timeoutMs = timeoutMs;
   }
 
-  async run(hosts: HostLimit, url: URL, request: PostRequest): Promise<Exchange> {
+  async run(
+    hosts: HostLimit,
+    url: URL,
+    request: PostRequest,
+    isHeld: () => boolean,
+  ): Promise<Exchange> {
     const settled = new Promise<Exchange>((resolve) => {
       this.#resolve = resolve;
     });
     this.#limit = setTimeout(() => this.#expireWaiting(), this.#timeoutMs * QUEUE_SHARE);
-    const leave = hosts.take(url.origin, () => this.#start(url, request));
+    const leave = hosts.take(url.origin, () => {
+      if (isHeld()) this.#settle({ kind: 'held' });
+      else this.#start(url, request);
+    });
     try {
       return await settled;
     } finally {

@@ -15,6 +15,8 @@ export function outcomeOf(exchange: Exchange, now: number): Outcome {
   switch (exchange.kind) {
     case 'refused':
       return refusedAddress('the host leads only to addresses that are not allowed');
+    case 'held':
+      return { kind: 'retry', reason: 'waiting_for_provider', holds: 'message', untried: true };
     case 'failure': {
       const { reason, written, theirs, detail } = exchange;
       return {

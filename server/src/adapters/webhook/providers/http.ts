@@ -144,7 +144,7 @@ export function openAccount(
   });
   const account: Account = { context, checkUrl: remembering(guard.checkUrl), client };
   return {
-    send: (delivery, signal) => send(account, delivery as WebhookDelivery, signal),
+    send: (delivery, signal, isHeld) => send(account, delivery as WebhookDelivery, signal, isHeld),
     close: async () => client.close(),
   };
 }
@@ -175,6 +175,7 @@ async function send(
   account: Account,
   delivery: WebhookDelivery,
   signal: AbortSignal,
+  isHeld: (() => boolean) | undefined,
 ): Promise<Outcome> {
   const { clock } = account.context;
   const found = await findEndpoint(account, delivery);
@@ -186,7 +187,7 @@ async function send(
     'user-agent': USER_AGENT,
     ...sign({ id: delivery.messageId, at: clock.now(), body }, endpoint.secrets),
   };
-  const exchange = await account.client.post(url, { headers, body }, signal);
+  const exchange = await account.client.post(url, { headers, body }, signal, isHeld);
   const outcome = outcomeOf(exchange, clock.now());
   return (await recordExchange(account, endpoint, exchange, outcome)) ?? outcome;
 }
@@ -253,7 +254,8 @@ async function recordExchange(
   outcome: Outcome,
 ): Promise<Outcome | undefined> {
   // What was our own doing says nothing about the endpoint.
-  if (exchange.kind === 'failure' && !exchange.theirs) return undefined;
+  if (exchange.kind === 'held' || (exchange.kind === 'failure' && !exchange.theirs))
+    return undefined;
   const { services, clock, config } = context;
   const store = services.webhookEndpoints;
   const { applicationId, id, failingSince } = endpoint;

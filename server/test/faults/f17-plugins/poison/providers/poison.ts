@@ -15,6 +15,7 @@ const POISONS: Record<string, () => Promise<Outcome>> = {
     throw new Error('a fault of the plug-in, before any promise');
   },
   garbage: async () => undefined as unknown as Outcome,
+  'half-garbage': async () => ({ kind: 'retry', reason: 'later', retryAfterMs: Number.NaN }),
   exits: async () => process.exit(3),
   crashes: async () => {
     setImmediate(() => {
