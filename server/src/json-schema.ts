@@ -38,7 +38,10 @@ export function checkOf<Value>(schema: object) {
     faults(value: unknown): { path: string; message: string }[] {
       if (validate()(value)) return [];
       return (compiled?.errors ?? []).map(({ instancePath, message, params }) => ({
-        path: [...instancePath.split('/').slice(1), params['missingProperty'] ?? []]
+        path: [
+          ...instancePath.split('/').slice(1),
+          params['missingProperty'] ?? params['additionalProperty'] ?? [],
+        ]
           .flat()
           .join('.'),
         message: message ?? 'is not valid',

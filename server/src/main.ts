@@ -6,7 +6,11 @@ import { mkdirSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
 import { join } from 'node:path';
 import { parseArgs } from 'node:util';
+import { setFlagsFromString } from 'node:v8';
 import { ConfigError, loadConfig, type SchemaNode, Settings, settingKeys } from './config.ts';
+
+// Helper threads that share two cores with the service keep a collection waiting more than they help.
+setFlagsFromString('--no-parallel-scavenge');
 
 const [command, ...rest] = process.argv.slice(2);
 

@@ -51,7 +51,7 @@ function newNotification(
     applicationId: APPLICATION,
     lane: 1,
     body: whole,
-    text: JSON.stringify(whole),
+    text: writeBody(whole),
     leaseUntil: LEASE,
     idempotency: null,
     ...overrides,
@@ -321,12 +321,24 @@ export function runNotificationStoreConformance(
         await using bench = await open();
         const id = await accept(bench.store);
         await bench.store.claim([claimOf(id + 1)]);
-        const [entry] = await bench.store.takeDue(1, { ...ALL, until: NOW + 60_000 });
+        // A claim lasts at least as long as it asked for, and no longer than the lease beyond that.
+        const early = await bench.store.takeDue(1, { ...ALL, until: NOW + 10 });
+        assert.deepEqual(early, []);
+        const [entry] = await bench.store.takeDue(1, { ...ALL, until: LEASE });
         assert.deepEqual(
           [entry?.messageId, entry?.suspect, entry?.claim, entry?.attempt],
           [id + 1, true, 1, 1],
         );
         assert.deepEqual(await bench.store.claim([claimOf(id + 1, 1)]), [true]);
+      });
+
+      it('lets no claim run out before its time, however short the lease was', async () => {
+        await using bench = await open();
+        const id = await accept(bench.store, { leaseUntil: NOW + 10 });
+        await bench.store.claim([claimOf(id + 1)]);
+        assert.deepEqual(await bench.store.takeDue(1, { ...ALL, until: NOW + 59_999 }), []);
+        const taken = await bench.store.takeDue(1, { ...ALL, until: NOW + 60_000 });
+        assert.deepEqual(idsOf(taken), [id + 1]);
       });
 
       it('finds, for a queue that lost some, only what lies in a queue', async () => {

@@ -325,7 +325,7 @@ describe('after sending', () => {
     const events = await timeline(id);
     assert.deepEqual(
       events.map(({ type }) => type),
-      ['accepted', 'routed', 'attempt', 'attempt', 'attempt'],
+      ['accepted', 'attempt', 'attempt', 'attempt'],
     );
     assert.deepEqual(
       events

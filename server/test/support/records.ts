@@ -33,7 +33,7 @@ export function openTestRecords(clock = new ManualClock()): TestRecords {
   );
   const open = (): RecordStores => {
     const database = file.reader();
-    const cache = new RecordCacheGroup(database, clock, 0);
+    const cache = new RecordCacheGroup(database, clock, 50);
     const shared = { database, writer: file.writer, cache };
     return {
       applications: new SqliteApplicationStore({ ...shared, clock, box }),

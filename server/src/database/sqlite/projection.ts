@@ -129,7 +129,9 @@ export class Projection {
       throw error;
     }
     this.#position = next;
-    return [events, notifications, inbox].some((rows) => rows.length === GROUP);
+    const full = events.length === GROUP || notifications.length === GROUP;
+    // A group of the inbox also ends behind a long content.
+    return full || (inbox.length > 0 && next.inbox < this.#inbox.last());
   }
 
   /** Ids grow with time, so the messages of a group of notifications are one range of rows. */

@@ -11,8 +11,11 @@ import type { WriteRequest, WriteResponse } from './write-client.ts';
 
 /** The log is bounded at this many frames of 4 KiB: past it the writer makes it wrap by itself. */
 const WAL_LIMIT_BYTES = 16_000 * 4120;
-/** How many groups lie between two looks at the size of the log. */
-const GROUPS_PER_LOOK = 64;
+/**
+ * How many groups lie between two looks at the size of the log. What they write is added to the
+ * bound, and a look in vain, while somebody reads, adds it once more; a look costs microseconds.
+ */
+const GROUPS_PER_LOOK = 8;
 const REPAIR_INTERVAL_MS = 500;
 /**
  * How long patient calls wait for others. Each commit writes the same dozen pages however few rows
