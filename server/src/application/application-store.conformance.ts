@@ -104,20 +104,6 @@ function aboutApplications(open: () => Promise<Opened>): void {
       [6, 5, 4, 3, 2, 1, 0].map((i) => `app-${i}`),
     );
   });
-
-  test('each application has a webhook secret of its own', async () => {
-    await using opened = await open();
-    const { store } = opened;
-    const shop = await store.create({ key: 'shop', name: '' });
-    const bank = await store.create({ key: 'bank', name: '' });
-    const secret = await store.webhookSecret(shop.id);
-    assert.match(secret, /^whsec_[A-Za-z0-9+/]+=*$/);
-    const bytes = Buffer.from(secret.slice('whsec_'.length), 'base64').length;
-    assert.ok(bytes >= 24 && bytes <= 64, `${bytes} bytes, where Standard Webhooks wants 24 to 64`);
-    assert.equal(await store.webhookSecret(shop.id), secret);
-    assert.notEqual(await store.webhookSecret(bank.id), secret);
-    await assert.rejects(store.webhookSecret(NOBODY), { code: 'not_found' });
-  });
 }
 
 function aboutAuthentication(open: () => Promise<Opened>): void {

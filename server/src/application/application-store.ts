@@ -42,12 +42,6 @@ export interface ApplicationStore {
   /** Newest first, below `before`. */
   list(page: { limit: number; before: number | null }): Promise<ApplicationRecord[]>;
 
-  /**
-   * The secret that signs webhooks to endpoints that were given as a bare URL: `whsec_…`, of its
-   * own for each application. @throws not_found
-   */
-  webhookSecret(id: number): Promise<string>;
-
   /** @throws already_exists when the digest is known, not_found when the application is not */
   createKey(input: NewApiKey): Promise<ApiKey>;
   /**

@@ -1,5 +1,5 @@
 /** Applications and users on a records file of their own, each opened stores with their own connection. */
-import { hash, randomBytes } from 'node:crypto';
+import { hash } from 'node:crypto';
 import type { Caller } from '../../src/application/application-store.ts';
 import { createApplicationService } from '../../src/application/service.ts';
 import type { Clock } from '../../src/clock.ts';
@@ -10,7 +10,6 @@ import {
 import { mergeOperations } from '../../src/database/sqlite/group-writer.ts';
 import { RecordCacheGroup } from '../../src/database/sqlite/record-cache.ts';
 import { SqliteUserStore, userOperations } from '../../src/database/sqlite/user-store.ts';
-import { SecretBox } from '../../src/secret-box.ts';
 import { ManualClock } from './manual-clock.ts';
 import { openTestFile, type TestFile } from './store.ts';
 
@@ -27,7 +26,6 @@ export interface TestRecords extends RecordStores, AsyncDisposable {
 }
 
 export function openTestRecords(clock = new ManualClock()): TestRecords {
-  const box = new SecretBox(randomBytes(32));
   const file = openTestFile('records', (database) =>
     mergeOperations(applicationOperations(database, { clock }), userOperations(database)),
   );
@@ -36,7 +34,7 @@ export function openTestRecords(clock = new ManualClock()): TestRecords {
     const cache = new RecordCacheGroup(database, clock, 50);
     const shared = { database, writer: file.writer, cache };
     return {
-      applications: new SqliteApplicationStore({ ...shared, clock, box }),
+      applications: new SqliteApplicationStore({ ...shared, clock }),
       users: new SqliteUserStore(shared),
     };
   };

@@ -1,7 +1,7 @@
 /** Templates on a records file of their own, with the real service and real channels beside a small one. */
-import { randomBytes } from 'node:crypto';
+
+import { Type } from '@tidings/contracts/schema';
 import type { CreateTemplate } from '@tidings/contracts/template';
-import Type from 'typebox';
 import { defineAdapter } from '../../src/adapters/adapter.ts';
 import email from '../../src/adapters/email/adapter.ts';
 import webhook from '../../src/adapters/webhook/adapter.ts';
@@ -15,7 +15,6 @@ import {
   SqliteTemplateStore,
   templateOperations,
 } from '../../src/database/sqlite/template-store.ts';
-import { SecretBox } from '../../src/secret-box.ts';
 import type { Channels } from '../../src/template/content-check.ts';
 import { createTemplateService, type TemplateService } from '../../src/template/service.ts';
 import { ManualClock } from './manual-clock.ts';
@@ -85,10 +84,9 @@ export function openTestTemplates(): TestTemplates {
   const cache = new RecordCacheGroup(database, clock, 0);
   const shared = { database, writer: file.writer, cache };
   const store = new SqliteTemplateStore(shared);
-  const box = new SecretBox(randomBytes(32));
   const serviceWith = (adapters: Channels) => createTemplateService({ store, adapters, clock });
   return {
-    applications: new SqliteApplicationStore({ ...shared, clock, box }),
+    applications: new SqliteApplicationStore({ ...shared, clock }),
     store,
     clock,
     service: serviceWith(adapters),

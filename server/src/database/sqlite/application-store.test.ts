@@ -1,8 +1,7 @@
 /** The application store on SQLite: the suite of its port, and what only this engine has. */
 import assert from 'node:assert/strict';
 import { hash } from 'node:crypto';
-import { readdirSync, readFileSync, statSync } from 'node:fs';
-import { join } from 'node:path';
+import { statSync } from 'node:fs';
 import { test } from 'node:test';
 import { openTestRecords, type TestRecords } from '../../../test/support/records.ts';
 import { runApplicationStoreConformance } from '../../application/application-store.conformance.ts';
@@ -135,18 +134,6 @@ test('trying links that do not exist writes nothing', async () => {
   const before = statSync(`${file.path}-wal`).size;
   for (let i = 0; i < 100; i++) assert.equal(await applications.useAdminLink(`no ${i}`), false);
   assert.equal(statSync(`${file.path}-wal`).size, before);
-});
-
-test('no webhook secret is in the files', async () => {
-  await using records = openTestRecords();
-  const { applications, file } = records;
-  const { applicationId } = await createKey(records, 'the text of the key');
-  const secret = await applications.webhookSecret(applicationId);
-  const files = readdirSync(file.folder).map((name) => readFileSync(join(file.folder, name)));
-  const bytes = Buffer.concat(files);
-  assert.ok(bytes.includes(hash('sha256', 'the text of the key')), 'these are the files');
-  assert.ok(!bytes.includes(secret.slice('whsec_'.length)));
-  assert.ok(!bytes.includes('whsec_'));
 });
 
 test('the same caller is handed out again while nothing is written', async () => {

@@ -12,13 +12,11 @@ import type {
 import type { Clock } from '../../clock.ts';
 import { notFound, ServiceError } from '../../errors.ts';
 import { formatId, IdSequence } from '../../id.ts';
-import type { SecretBox } from '../../secret-box.ts';
 import { alone, type OperationSet } from './group-writer.ts';
 import type { RecordCacheGroup } from './record-cache.ts';
 import type { WriteClient } from './write-client.ts';
 
 const LOOKUP_LENGTH = 16;
-const WEBHOOK_SECRET_BYTES = 32;
 
 type KeyRow = {
   id: number;
@@ -59,14 +57,12 @@ export class SqliteApplicationStore implements ApplicationStore {
   readonly #writer: WriteClient;
   readonly #cache: RecordCacheGroup;
   readonly #clock: Clock;
-  readonly #box: SecretBox;
   readonly #list: StatementSync;
   readonly #listKeys: StatementSync;
   readonly #keyById: StatementSync;
   readonly #keyByDigest: StatementSync;
   readonly #byKey: (key: string) => ApplicationRecord | undefined;
   readonly #byId: (id: number) => ApplicationRecord | undefined;
-  readonly #secret: (id: number) => string;
   readonly #credentials: (lookup: string) => Credential[];
 
   constructor(options: {
@@ -74,19 +70,16 @@ export class SqliteApplicationStore implements ApplicationStore {
     writer: WriteClient;
     cache: RecordCacheGroup;
     clock: Clock;
-    box: SecretBox;
   }) {
-    const { database, writer, cache, clock, box } = options;
+    const { database, writer, cache, clock } = options;
     this.#writer = writer;
     this.#cache = cache;
     this.#clock = clock;
-    this.#box = box;
     const columns = 'id, key, name, created_at';
     const keys = `SELECT api_key.*, application.key AS application FROM api_key
       JOIN application ON application.id = application_id`;
     const byKey = database.prepare(`SELECT ${columns} FROM application WHERE key = ?`);
     const byId = database.prepare(`SELECT ${columns} FROM application WHERE id = ?`);
-    const secret = database.prepare('SELECT webhook_secret FROM application WHERE id = ?');
     const byLookup = database.prepare(`${keys} WHERE lookup = ?`);
     this.#list = database.prepare(
       `SELECT ${columns} FROM application WHERE ?1 IS NULL OR id < ?1 ORDER BY id DESC LIMIT ?2`,
@@ -99,21 +92,13 @@ export class SqliteApplicationStore implements ApplicationStore {
     this.#keyByDigest = database.prepare(`${keys} WHERE digest = ?`);
     this.#byKey = cache.cached((key: string) => recordOf(byKey.get(key)));
     this.#byId = cache.cached((id: number) => recordOf(byId.get(id)));
-    this.#secret = cache.cached((id: number) => {
-      const row = secret.get(id) as { webhook_secret: string } | undefined;
-      if (!row) throw notFound('application');
-      return box.open(row.webhook_secret);
-    });
     this.#credentials = cache.cached((lookup: string) =>
       (byLookup.all(lookup) as KeyRow[]).map(credentialOf),
     );
   }
 
   async create(input: { key: string; name: string }): Promise<ApplicationRecord> {
-    const secret = this.#clock.randomBytes(WEBHOOK_SECRET_BYTES).toString('base64');
-    const sealed = this.#box.seal(`whsec_${secret}`);
-    const argument = [input.key, input.name, sealed, this.#clock.now()];
-    await this.#write('createApplication', argument);
+    await this.#write('createApplication', [input.key, input.name, this.#clock.now()]);
     const created = this.#byKey(input.key);
     if (!created) {
       throw new ServiceError('internal', {
@@ -133,10 +118,6 @@ export class SqliteApplicationStore implements ApplicationStore {
 
   async list(page: { limit: number; before: number | null }): Promise<ApplicationRecord[]> {
     return this.#list.all(page.before, page.limit).map((row) => recordOf(row) as ApplicationRecord);
-  }
-
-  async webhookSecret(id: number): Promise<string> {
-    return this.#secret(id);
   }
 
   async createKey(input: NewApiKey): Promise<ApiKey> {
@@ -210,7 +191,7 @@ export function applicationOperations(
   { clock }: { clock: Clock },
 ): OperationSet {
   const insert = database.prepare(
-    'INSERT INTO application (key, name, webhook_secret, created_at) VALUES (?, ?, ?, ?)',
+    'INSERT INTO application (key, name, created_at) VALUES (?, ?, ?)',
   );
   const application = database.prepare('SELECT 1 FROM application WHERE id = ?');
   const last = database.prepare('SELECT coalesce(max(id), 0) AS id FROM api_key').get() as {
@@ -231,7 +212,7 @@ export function applicationOperations(
   const takeLink = database.prepare('DELETE FROM admin_link WHERE digest = ? AND expires_at > ?');
   return {
     operations: {
-      createApplication: alone((values: [string, string, string, number]) => {
+      createApplication: alone((values: [string, string, number]) => {
         insert.run(...values);
         return null;
       }),

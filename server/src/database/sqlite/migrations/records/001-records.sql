@@ -4,7 +4,6 @@ CREATE TABLE application (
   id INTEGER PRIMARY KEY,
   key TEXT NOT NULL UNIQUE,
   name TEXT NOT NULL,
-  webhook_secret TEXT NOT NULL,
   created_at INTEGER NOT NULL
 ) STRICT;
 
