@@ -7,6 +7,11 @@ import { ServiceError } from '../errors.ts';
 import type { Service } from '../lifecycle.ts';
 
 const TICK_MS = 20;
+/**
+ * Writes that may wait for their commit however late the event loop is. Refusals alone can keep it
+ * late: without these a crowd that comes back at once would be refused for ever, all of it.
+ */
+const ALWAYS_TAKEN = 500;
 
 export interface OverloadOptions {
   clock: Clock;
@@ -44,7 +49,9 @@ export function createOverload(options: OverloadOptions): Overload {
       if (closed) return new ServiceError('shutting_down', { retryAfterMs: 1000 });
       const failure = options.failure();
       if (failure) return failure;
-      if (delayMs > options.maxDelayMs || options.waiting() > options.maxWaiting) {
+      const waiting = options.waiting();
+      const late = delayMs > options.maxDelayMs && waiting >= ALWAYS_TAKEN;
+      if (late || waiting > options.maxWaiting) {
         return new ServiceError('overloaded', { retryAfterMs: 1000 });
       }
       return undefined;

@@ -14,6 +14,7 @@ import { delay } from '../support/within.ts';
 const RESTARTS = 5;
 const RATE_PER_SECOND = 200;
 const LIFE_MS = 1500;
+const LONGEST_DRAIN_MS = 30_000;
 /** Slow enough that deliveries are under way whenever the signal comes. */
 const ANSWER_MS = 100;
 
@@ -54,6 +55,8 @@ test(`F25: ${RESTARTS} restarts under load: every client is served at its second
   t.diagnostic(describe(ledger, client, verdict));
   t.diagnostic(`${second} second tries; ended within ${drainMs.join(', ')} ms`);
   assert.deepEqual(errors, []);
+  assert.ok(Math.max(...drainMs) <= LONGEST_DRAIN_MS, `it took ${drainMs.join(', ')} ms to end`);
+  assert.ok(second > 0, 'no request met a restart');
   assertKept(verdict);
   assert.deepEqual(verdict.duplicated, [], 'what was under way has been finished');
   assert.equal(ledger.delivered, ledger.accepted);

@@ -5,6 +5,8 @@ import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
+import { ManualClock } from '../../../test/support/manual-clock.ts';
+import { until } from '../../../test/support/within.ts';
 import { systemClock } from '../../clock.ts';
 import { ServiceError } from '../../errors.ts';
 import { openForReading, openForWriting } from './connection.ts';
@@ -222,6 +224,40 @@ describe('write clients', () => {
     );
     assert.equal(new Set(values).size, 150);
     assert.equal(bench.rows().length, 150);
+    loop.stop();
+  });
+
+  it('let patient calls ride along with those of others, and wait for nobody alone', async () => {
+    using bench = open();
+    const clock = new ManualClock();
+    const groups: number[] = [];
+    const run = bench.writer.run.bind(bench.writer);
+    bench.writer.run = (calls) => {
+      groups.push(calls.length);
+      return run(calls);
+    };
+    const loop = new WriterLoop({ writer: bench.writer, path: bench.path, clock });
+    const client = (patient: boolean): ThreadWriteClient => {
+      const { port1, port2 } = new MessageChannel();
+      loop.connect(port2);
+      return new ThreadWriteClient(port1, { patient });
+    };
+    const [hurried, patient] = [client(false), client(true)];
+    assert.equal(await patient.call('hot', 1), 2, 'nobody is there to ride along with');
+    await hurried.call('hot', 2);
+    const riding = Promise.all([patient.call('hot', 3), patient.call('refuse', 4).catch((e) => e)]);
+    await until('the patient calls to be held', () => clock.timers === 1);
+    assert.deepEqual(groups, [1, 1]);
+    assert.equal(await hurried.call('hot', 5), 10);
+    const [value, error] = await riding;
+    assert.equal(value, 6);
+    assert.equal((error as ServiceError).code, 'conflict', 'each gets its own answer');
+    assert.deepEqual(groups, [1, 1, 3]);
+    const late = patient.call('hot', 6);
+    await until('the patient call to be held', () => clock.timers === 1);
+    clock.advance(2);
+    assert.equal(await late, 12, 'it does not wait for ever');
+    assert.deepEqual(groups, [1, 1, 3, 1]);
     loop.stop();
   });
 
