@@ -202,6 +202,33 @@ test('calls of several threads are taken apart, and a failed sync is never made 
   }
 });
 
+const DEATH_LOG = `100  openat(AT_FDCWD</x>, "${hex('/d/a')}", O_RDWR|O_CREAT|O_CLOEXEC, 0644) = 5<${hex('/d/a')}>
+100  fsync(5<${hex('/d/a')}>)             = 0
+101  write(7<${hex('socket:[1]')}>, "${hex('HTTP/1.1 202 A\r\ncontent-length: 3\r\n\r\nid1')}", 40 <unfinished ...>) = ?
+102  write(8<${hex('socket:[2]')}>, "${hex('HTTP/1.1 202 A\r\ncontent-length: 3\r\n\r\nid2')}", 40 <unfinished ...>
+100  pwrite64(5<${hex('/d/a')}>, "${hex('one')}", 3, 0 <unfinished ...>) = ?
+102  <... write resumed>)               = ?
+101  +++ killed by SIGKILL +++
+102  +++ killed by SIGKILL +++
+100  +++ killed by SIGKILL +++
+`;
+
+test('what the program was doing when it died may have happened, and is judged as if it had', () => {
+  const scratch = mkdtempSync(join(tmpdir(), 'tidings-f1-'));
+  try {
+    const log = join(scratch, 'syscalls');
+    writeFileSync(log, DEATH_LOG);
+    const steps = readSyscallLog(log, Disk.follows('/d'));
+    assert.deepEqual(
+      answersOf(steps).map(({ body }) => body),
+      ['id1', 'id2'],
+    );
+    assert.equal(certainContent(scratch, steps), '', 'but none of it is certain');
+  } finally {
+    rmSync(scratch, { recursive: true, force: true });
+  }
+});
+
 function certainContent(scratch: string, steps: readonly Step[]): string | undefined {
   const disk = new Disk('/d');
   for (const step of steps) disk.apply(step);
