@@ -15,7 +15,7 @@ export const SEED = numberOf('FAULTS_SEED', 1 + Math.floor(Math.random() * 1_000
 /** Moments at which the power is cut (F1). */
 export const CUTS = numberOf('FAULTS_CUTS', 1000);
 /** Ends by SIGKILL under load (F2); 300 bound what may go wrong unseen to 1% a kill. */
-export const KILLS = numberOf('FAULTS_KILLS', 30);
+export const KILLS = numberOf('FAULTS_KILLS', 15);
 /** Ends by SIGKILL at failpoints (F3). */
 export const FAILPOINT_KILLS = numberOf('FAULTS_FAILPOINT_KILLS', 50);
 /** What an overloaded receiver asks for (F20), in seconds. */
