@@ -63,7 +63,8 @@ export const Content = Type.Object(
     channels: Type.Optional(
       Type.Record(ChannelName, ChannelContent, {
         additionalProperties: false,
-        description: 'Content for one channel, in the shape of that channel.',
+        description:
+          'Content for one channel, in the shape of that channel: `GET /v1/channels` has the schema of each.',
       }),
     ),
   },

@@ -19,6 +19,12 @@ import {
 import { Content } from './content.ts';
 import { type Static, Type } from './schema.ts';
 
+/** Where a notification is read, a message of it names it as well. */
+export const NotificationOrMessageId = Type.String({
+  pattern: '^(ntf|msg)_[0-9a-hjkmnp-tv-z]{11}$',
+  description: 'The id of a notification, or of a message of it.',
+  examples: ['ntf_00h4p8s3t6v'],
+});
 export const NotificationId = Type.String({
   pattern: '^ntf_[0-9a-hjkmnp-tv-z]{11}$',
   examples: ['ntf_00h4p8s3t6v'],

@@ -1,6 +1,6 @@
 /**
- * The one program. `start` (or nothing) runs the service: configuration, data folder, roles,
- * signals. Everything else is the `tidings` command (cli/).
+ * The one program. `start` runs the service: configuration, data folder, roles, signals. Everything
+ * else is the `tidings` command (cli/).
  */
 import { mkdirSync } from 'node:fs';
 import { enableCompileCache } from 'node:module';
@@ -14,8 +14,8 @@ setFlagsFromString('--no-parallel-scavenge');
 
 const [command, ...rest] = process.argv.slice(2);
 
-if (command === undefined || command === 'start' || command.startsWith('--')) {
-  await start(command === 'start' ? rest : process.argv.slice(2));
+if (command === 'start' && !rest.some((word) => word === '--help' || word === '-h')) {
+  await start(rest);
 } else {
   const { runCommand } = await import('./cli/command.ts');
   process.exitCode = await runCommand(process.argv.slice(2));
@@ -60,13 +60,23 @@ function keepCompiled(dataDir: string): void {
   process.env['NODE_COMPILE_CACHE'] ??= folder;
 }
 
-/** Every setting is a flag: `--port 80`, `--delivery.concurrency 64`; `--config` names the file. */
+/**
+ * Every setting is a flag, spelt like the setting or with dashes: `--port 80`, `--data-dir /srv/data`,
+ * `--delivery.concurrency 64`; `--config` names the file.
+ */
 function readFlags(args: string[]): { file: string | undefined; flags: Record<string, string> } {
   const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
   const options = Object.fromEntries(
     [...keys, 'config'].map((key) => [key, { type: 'string' as const }]),
   );
-  const { values } = parseArgs({ args, options, strict: true, allowPositionals: false });
+  const spelt = args.map((word) =>
+    word.startsWith('--')
+      ? word.replace(/^--[^=]+/, (name) =>
+          name.replace(/(?<=\w)-(\w)/g, (_, letter: string) => letter.toUpperCase()),
+        )
+      : word,
+  );
+  const { values } = parseArgs({ args: spelt, options, strict: true, allowPositionals: false });
   const { config, ...flags } = values as Record<string, string>;
   return { file: config ?? process.env['TIDINGS_CONFIG'], flags };
 }

@@ -79,7 +79,17 @@ function resolveAccount(
     ]
       .filter((step) => step !== undefined)
       .join('.');
-    throw new ConfigError(`accounts ${id}: ${key}`, error?.message ?? 'is not valid');
+    const missing = error?.keyword === 'required';
+    const message = missing ? 'is required' : (error?.message ?? 'is not valid');
+    // The beginning of the variable: what is missing may be a group of settings.
+    const variable = `TIDINGS_${setting.channel}_${provider.name}_${key}`
+      .replace(/[^a-z0-9]+/gi, '_')
+      .replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_')
+      .toUpperCase();
+    throw new ConfigError(
+      `accounts ${id}: ${key}`,
+      `${message} (${variable}${missing ? '…' : ''})`,
+    );
   }
   const [fault] = provider.checkConfig?.(values as never) ?? [];
   if (fault) throw new ConfigError(`accounts ${id}: ${fault.path}`, fault.message);

@@ -43,6 +43,8 @@ export interface AdapterDefinition<Address = unknown> {
   maskAddress(text: string): string;
   /** Where the address is when neither the request nor the profile names one: the user's own id, or nowhere. */
   defaultAddress: 'userId' | 'none';
+  /** What neutral content must have for it, after "it needs": "a title or a subject". */
+  needs: string;
   /** Neutral content in this channel's shape; undefined when it has nothing this channel can show. */
   fromContent(content: Content): ChannelContent | undefined;
   /** Limits that the schema cannot say (bytes, sums of sizes). Paths are relative to the content: `attachments.0`. */

@@ -14,7 +14,7 @@ export const CAPTURE = 'capture';
 export const captureProvider: ProviderDefinition = {
   name: CAPTURE,
   title: 'Capture',
-  documentation: '/docs',
+  documentation: '/docs/',
   configSchema: Type.Object({}, { additionalProperties: false }),
   secrets: [],
   automatic: true,

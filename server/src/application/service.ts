@@ -33,6 +33,14 @@ export interface ApplicationServiceOptions {
 
 export type ApplicationService = ReturnType<typeof createApplicationService>;
 
+/** Keys and applications read at once. */
+const PAGE = 100;
+
+function administers({ scopes, revokedAt, expiresAt }: ApiKey, now: number): boolean {
+  if (!scopes.includes('admin') || revokedAt !== null) return false;
+  return expiresAt === null || Date.parse(expiresAt) > now;
+}
+
 export function createApplicationService({ store, clock }: ApplicationServiceOptions) {
   const sessionAttempts = new AttemptLimiter({ clock, ...SESSION_ATTEMPTS });
 
@@ -50,6 +58,25 @@ export function createApplicationService({ store, clock }: ApplicationServiceOpt
     const found = own ? await store.byId(caller.applicationId) : await store.byKey(named);
     if (!found) throw notFound('application');
     return found;
+  }
+
+  /** Whether no other key that holds could administer: sessions end by themselves and do not count. */
+  async function isLastAdmin(keyId: string): Promise<boolean> {
+    for (let below: number | null = null; ; ) {
+      const applications = await store.list({ limit: PAGE, before: below });
+      for (const { id } of applications) if (await hasOtherAdmin(id, keyId)) return false;
+      if (applications.length < PAGE) return true;
+      below = (applications.at(-1) as ApplicationRecord).id;
+    }
+  }
+
+  async function hasOtherAdmin(applicationId: number, keyId: string): Promise<boolean> {
+    for (let below: number | null = null; ; ) {
+      const keys = await store.listKeys(applicationId, { limit: PAGE, before: below });
+      if (keys.some((key) => key.id !== keyId && administers(key, clock.now()))) return true;
+      if (keys.length < PAGE) return false;
+      below = parseId('key', (keys.at(-1) as ApiKey).id) as number;
+    }
   }
 
   return {
@@ -105,7 +132,7 @@ export function createApplicationService({ store, clock }: ApplicationServiceOpt
     /**
      * Ends a key or a session; repeated, it changes nothing. Operators' keys are ended by operators
      * only: nobody else may lock them out.
-     * @throws forbidden, not_found
+     * @throws forbidden, not_found, conflict for the last that can administer
      */
     async revokeKey(caller: Caller, id: string, named: string | undefined): Promise<void> {
       const application = await applicationOf(caller, named);
@@ -115,6 +142,11 @@ export function createApplicationService({ store, clock }: ApplicationServiceOpt
       if (key.scopes.includes('admin') && !caller.scopes.includes('admin')) {
         throw new ServiceError('forbidden', {
           detail: 'A key with the scope "admin" can be revoked only with that scope.',
+        });
+      }
+      if (administers(key, clock.now()) && (await isLastAdmin(key.id))) {
+        throw new ServiceError('conflict', {
+          detail: 'This is the last key with the scope "admin"; create another one first.',
         });
       }
       await store.revokeKey(application.id, keyId);

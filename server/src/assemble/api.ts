@@ -250,6 +250,7 @@ function describeChannels(config: Config, catalog: Catalog): ChannelInfo[] {
       title: adapter?.title ?? channel,
       accounts:
         configured.length > 0 ? configured : [{ id: name, provider: name, title, documentation }],
+      contentSchema: adapter?.contentSchema ?? {},
       simulated: adapter?.simulated ?? {
         delivered: '',
         temporaryFailure: '',

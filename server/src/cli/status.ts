@@ -17,7 +17,7 @@ export function addStatus(program: Command, define: Define): void {
   const command = program
     .command('status')
     .description('Show how the service is, or what became of one notification.')
-    .argument('[id]', 'id of a notification: ntf_…')
+    .argument('[id]', 'id of a notification or of a message: ntf_…, msg_…')
     .option('--wait <duration>', 'wait until it has ended: exit 0 delivered, 1 not, 6 not in time')
     .addHelpText(
       'after',
@@ -34,7 +34,7 @@ export function addStatus(program: Command, define: Define): void {
   });
 }
 
-const ID = /^ntf_[0-9a-hjkmnp-tv-z]{11}$/;
+const ID = /^(?:ntf|msg)_[0-9a-hjkmnp-tv-z]{11}$/;
 const POLL_MS = 500;
 
 async function showNotification(
@@ -45,7 +45,7 @@ async function showNotification(
   if (!ID.test(id)) {
     throw usage(
       `"${id}" is not the id of a notification`,
-      'It looks like ntf_00h4p8s3t6v; "tidings tail" and "tidings send" print it.',
+      'It looks like ntf_00h4p8s3t6v or msg_00h4p8s3t6v; "tidings tail" and "tidings send" print it.',
     );
   }
   const api = context.api();

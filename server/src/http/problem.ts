@@ -97,8 +97,9 @@ function translate(error: FastifyError | ServiceError): { error: ServiceError; s
 function clientError(error: FastifyError, status: number): ServiceError {
   if (status === 413) {
     return new ServiceError('invalid_request', {
-      detail: 'The body is larger than this route takes.',
+      detail: 'The body is larger than the service takes.',
       errors: [{ path: 'body', message: 'is too large' }],
+      hint: 'The setting http.bodyLimitBytes says how much: 1 MiB unless the operator changed it.',
     });
   }
   if (status === 415) {

@@ -63,7 +63,10 @@ function checkInline(
   const inline = channelContentOf(content, adapter);
   if (inline === undefined) {
     throw invalid('invalid_content', [
-      { path, message: `the content has nothing that ${adapter.channel} can show` },
+      {
+        path,
+        message: `the content has nothing that ${adapter.channel} can show: it needs ${adapter.needs}`,
+      },
     ]);
   }
   const base = content.channels?.[adapter.channel]
@@ -82,6 +85,16 @@ function checkInline(
   }
 }
 
+/** What each channel of this recipient would need: "; email needs a title or a subject". */
+function needsOf({ to, template, adapters }: ContentCheck): string {
+  if (template) return '';
+  return adapters
+    .channels()
+    .filter((channel) => to[channel] !== undefined)
+    .map((channel) => `; ${channel} needs ${adapters.adapter(channel)?.needs}`)
+    .join('');
+}
+
 /** With no channel named, at least one that can be reached must have content. */
 function checkAutomatic(check: ContentCheck): void {
   const { to, template, request, adapters } = check;
@@ -97,7 +110,7 @@ function checkAutomatic(check: ContentCheck): void {
     throw invalid('invalid_content', [
       {
         path: template ? 'body.template' : 'body.content',
-        message: 'has nothing for any channel on which this recipient can be reached',
+        message: `has nothing for any channel on which this recipient can be reached${needsOf(check)}`,
       },
     ]);
   }

@@ -157,6 +157,13 @@ export function createNotificationService(options: NotificationServiceOptions) {
     return found;
   }
 
+  /** For whoever wants to change it: what live keys have sent is not for test keys, which reach nobody. */
+  async function changeable(caller: Caller, id: number): Promise<NotificationRecord> {
+    const found = await record(caller, id);
+    if (caller.kind === 'test' && !found.body.test) throw notForTests();
+    return found;
+  }
+
   async function note(
     messageIds: readonly number[],
     type: string,
@@ -187,6 +194,13 @@ export function createNotificationService(options: NotificationServiceOptions) {
 
     get: record,
 
+    /** The notification a message belongs to: lists and webhooks name messages. @throws not_found */
+    async ofMessage(caller: Caller, messageId: number): Promise<NotificationRecord> {
+      const found = await store.getByMessage(scopeOf(caller), messageId);
+      if (!found) throw new ServiceError('not_found', { detail: 'There is no such message.' });
+      return found;
+    },
+
     async timeline(
       caller: Caller,
       id: number,
@@ -197,7 +211,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
 
     /** Changes a notification none of whose messages has become due. @throws conflict */
     async edit(caller: Caller, id: number, change: EditNotification): Promise<NotificationRecord> {
-      const found = await record(caller, id);
+      const found = await changeable(caller, id);
       const now = clock.now();
       const request = requestOf(found.body, change);
       const body = {
@@ -224,7 +238,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
 
     /** Cancels what has not been sent. @throws conflict when there was nothing left to cancel */
     async cancel(caller: Caller, id: number): Promise<NotificationRecord> {
-      const found = await record(caller, id);
+      const found = await changeable(caller, id);
       const cancelled = await store.cancel(id, clock.now());
       const all = found.messages.every((message) => message.status === 'cancelled');
       if (cancelled.length === 0 && !all) {
@@ -244,6 +258,12 @@ export function createNotificationService(options: NotificationServiceOptions) {
       { idempotencyKey, watched }: Omit<AcceptOptions, 'requestText'>,
     ): Promise<AcceptedNotification> {
       const found = await record(caller, id);
+      if (found.messages.some((message) => message.status === 'scheduled')) {
+        throw new ServiceError('conflict', {
+          detail:
+            'The notification is still scheduled, so it would be sent twice; edit or cancel it.',
+        });
+      }
       const now = clock.now();
       const { expiresAt } = found.body;
       const body: NotificationBody = {
@@ -264,7 +284,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
 
     /** Removes a notification that has ended, with its messages, events and inbox items. @throws conflict */
     async delete(caller: Caller, id: number): Promise<void> {
-      await record(caller, id);
+      await changeable(caller, id);
       if (!(await store.delete(id))) {
         throw new ServiceError('conflict', {
           detail: 'A message has not ended yet; cancel the notification first.',
@@ -292,6 +312,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
       request: Redrive,
       messageIds: number[] | undefined,
     ): Promise<number> {
+      if (caller.kind === 'test') throw notForTests();
       const { channel, from, to, ratePerSecond = 50 } = request;
       return store.redrive(
         {
@@ -328,6 +349,12 @@ export function createNotificationService(options: NotificationServiceOptions) {
       }
     },
   };
+}
+
+function notForTests(): ServiceError {
+  return new ServiceError('forbidden', {
+    detail: 'A test key reaches nobody, so it changes only what test keys have sent.',
+  });
 }
 
 /** Operators see every application; everybody else its own. */

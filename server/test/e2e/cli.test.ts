@@ -60,6 +60,17 @@ describe('tidings send', () => {
     assert.match(wrong.err, /Did you mean send\?/);
   });
 
+  test('help and version are answers, wherever they are asked for', async () => {
+    for (const args of [['--help'], ['-h'], ['help'], ['send', '--help'], ['start', '--help']]) {
+      const { code, out } = await cli(args);
+      assert.deepEqual([code, /Usage: tidings/.test(out)], [0, true], args.join(' '));
+    }
+    const { code, out } = await cli(['--version']);
+    assert.deepEqual([code, /^\d+\.\d+\.\d+\n$/.test(out)], [0, true], out);
+    exited(await cli([]), 2);
+    exited(await cli(['--json', 'status', 'ntf_00000000001']), 3);
+  });
+
   test('exit 3: nothing of that id', async () => {
     exited(await cli(['status', 'ntf_00000000001']), 3);
   });

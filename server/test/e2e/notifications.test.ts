@@ -355,6 +355,8 @@ describe('after sending', () => {
       const answer = await tidings.call(`/v1/notifications/${messages[0]?.notificationId}`);
       return answer.json<Notification>().messages[0]?.attempts === 6 || undefined;
     });
+    const events = await timeline(messages[0]?.notificationId as string);
+    assert.ok(events.some(({ type }) => type === 'redriven'));
   });
 });
 
@@ -563,6 +565,55 @@ describe('test keys', () => {
         ['delivered', 'capture'],
       ],
     );
+  });
+});
+
+describe('changing what was sent', () => {
+  it('is not for test keys, unless they have sent it', async () => {
+    const made = await tidings.call('/v1/api-keys', {
+      body: { kind: 'test', scopes: ['send', 'read', 'manage'] },
+    });
+    const headers = { authorization: `Bearer ${made.json<{ secret: string }>().secret}` };
+    const asTest = (path: string, method: string, body?: object) =>
+      tidings.call(path, { method, headers, ...(body && { body }) });
+    const live = await send({ sendAt: inFuture(3600) });
+    const path = `/v1/notifications/${live.id}`;
+    const tried = [
+      await asTest(path, 'PATCH', { priority: 'high' }),
+      await asTest(`${path}/cancel`, 'POST'),
+      await asTest(path, 'DELETE'),
+      await asTest('/v1/dead-letters/redrive', 'POST', {}),
+    ];
+    assert.deepEqual(
+      tried.map(({ status }) => status),
+      [403, 403, 403, 403],
+    );
+    const own = await post({ to: ADA, content: HELLO, sendAt: inFuture(3600) }, { headers });
+    const { id } = own.json<Accepted>();
+    assert.equal((await asTest(`/v1/notifications/${id}/cancel`, 'POST')).status, 200);
+    assert.equal((await tidings.call(`${path}/cancel`, { method: 'POST' })).status, 200);
+  });
+
+  it('resends what was sent, as it was, and not what is still to come', async () => {
+    const later = await send({ sendAt: inFuture(3600) });
+    const early = await tidings.call(`/v1/notifications/${later.id}/resend`, { method: 'POST' });
+    assert.equal(early.status, 409, early.text);
+    await tidings.call(`/v1/notifications/${later.id}/cancel`, { method: 'POST' });
+    const { id } = await outcome({});
+    const path = `/v1/notifications/${id}/resend`;
+    const other = await tidings.call(path, { body: { to: { email: 'eve@example.com' } } });
+    assert.equal(other.status, 400);
+    assert.equal(other.json<{ errors: { path: string }[] }>().errors[0]?.path, 'body.to');
+    assert.equal((await tidings.call(path, { method: 'POST' })).status, 202);
+  });
+
+  it('is read by the id of a message as well', async () => {
+    const { id, messages } = await outcome({});
+    const path = `/v1/notifications/${messages[0]?.id}`;
+    assert.equal((await tidings.call(path)).json<Notification>().id, id);
+    assert.ok((await timeline(messages[0]?.id as string)).length > 0);
+    assert.equal((await tidings.call('/v1/notifications/msg_00000000001')).status, 404);
+    assert.equal((await tidings.call(path, { method: 'DELETE' })).status, 400);
   });
 });
 

@@ -142,6 +142,20 @@ describe('what is no key', () => {
     assert.equal((await as(other.secret)).status, 200, 'the other goes on');
   });
 
+  it('never ends with the last that can administer', async () => {
+    const { items } = (await tidings.call('/v1/api-keys?limit=100')).json<{
+      items: { id: string; scopes: string[]; revokedAt: string | null }[];
+    }>();
+    const admins = items.filter(
+      ({ scopes, revokedAt }) => scopes.includes('admin') && revokedAt === null,
+    );
+    assert.equal(admins.length, 1, 'the first key');
+    const end = (id: string | undefined) =>
+      tidings.call(`/v1/api-keys/${id}`, { method: 'DELETE' });
+    assertProblem(await end(admins[0]?.id), 409);
+    assert.equal((await tidings.call('/v1/whoami')).status, 200);
+  });
+
   it('is that of a session that was ended', async () => {
     const token = tidings.stdout.map((line) => /#token=(\S+)/.exec(line)?.[1]).find(Boolean);
     const answer = await tidings.call('/v1/sessions', { body: { token } });

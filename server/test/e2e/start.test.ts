@@ -198,6 +198,14 @@ describe('the first start', () => {
   });
 });
 
+it('answers load balancers that ask with HEAD', async () => {
+  await using tidings = await startTidings({ env: PATIENT });
+  for (const path of ['/health/live', '/health/ready']) {
+    const { status, text } = await tidings.call(path, { method: 'HEAD' });
+    assert.deepEqual([status, text], [200, '']);
+  }
+});
+
 describe('a start that cannot be', () => {
   /** Ends with 2, says in one line what is wrong, and takes nobody to the inside. */
   async function refused(

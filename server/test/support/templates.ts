@@ -55,6 +55,7 @@ export const chat = defineAdapter({
   parseAddress: (text) => ({ ok: true, address: text, normalized: text }),
   maskAddress: () => '***',
   defaultAddress: 'userId',
+  needs: 'a text',
   fromContent: (content) => (content.text === undefined ? undefined : { text: content.text }),
   validate: ({ text, url }) => [
     ...(String(text).includes('!') ? [{ path: 'text', message: 'must not shout' }] : []),

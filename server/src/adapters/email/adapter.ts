@@ -12,6 +12,7 @@ export default defineAdapter({
   parseAddress: parseEmailAddress,
   maskAddress: maskEmailAddress,
   defaultAddress: 'none',
+  needs: 'a title or a subject',
   fromContent: emailFromContent,
   validate: validateEmailContent,
   // RFC 2606 reserves `.invalid`: nothing can ever be delivered there.

@@ -18,6 +18,7 @@ export default defineAdapter<string>({
   parseAddress,
   maskAddress,
   defaultAddress: 'userId',
+  needs: 'a title or a text',
   fromContent: inAppFromContent,
   validate: validateInAppContent,
   simulated: {

@@ -41,6 +41,7 @@ export default defineAdapter<WebhookAddress>({
   parseAddress,
   maskAddress,
   defaultAddress: 'none',
+  needs: 'anything at all but html and attachments',
   fromContent: webhookFromContent,
   validate: validateWebhookContent,
   // RFC 2606 reserves `.invalid`: nothing can ever be delivered there.

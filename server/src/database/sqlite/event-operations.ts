@@ -7,9 +7,10 @@ export const CHANGED = '~';
 
 export type EventArgument = [messageId: number, at: number, type: string, detail: string | null][];
 
-export function eventOperations(
-  database: DatabaseSync,
-): OperationSet & { changed: (messageId: number, at: number) => void } {
+export function eventOperations(database: DatabaseSync): OperationSet & {
+  changed: (messageId: number, at: number) => void;
+  happened: (messageId: number, at: number, type: string) => void;
+} {
   const next = sequenceOf(database, 'event');
   const insert = database.prepare('INSERT INTO event VALUES (?, ?, ?, ?, ?)');
   return {
@@ -22,6 +23,9 @@ export function eventOperations(
     },
     changed(messageId, at) {
       insert.run(next(), messageId, at, CHANGED, null);
+    },
+    happened(messageId, at, type) {
+      insert.run(next(), messageId, at, type, null);
     },
   };
 }

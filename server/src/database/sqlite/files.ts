@@ -72,6 +72,7 @@ export function messagesWriter(
         notificationOperations(database, {
           clock,
           changed: events.changed,
+          happened: events.happened,
           removeItems: inbox.remove,
           index,
           idempotencyRetentionMs,

@@ -59,6 +59,8 @@ export interface NotificationOperationsOptions {
   clock: Clock;
   /** Marks a message as changed for the projection (event-operations.ts). */
   changed: (messageId: number, at: number) => void;
+  /** Adds an event to the timeline of a message, which also marks it as changed. */
+  happened: (messageId: number, at: number, type: string) => void;
   /** Takes the inbox items of messages `first` to `last` away (inbox-operations.ts). */
   removeItems: (first: number, last: number, at: number) => void;
   index: IdempotencyIndex;
@@ -68,7 +70,14 @@ export interface NotificationOperationsOptions {
 
 export function notificationOperations(
   database: DatabaseSync,
-  { clock, changed, removeItems, index, idempotencyRetentionMs }: NotificationOperationsOptions,
+  {
+    clock,
+    changed,
+    happened,
+    removeItems,
+    index,
+    idempotencyRetentionMs,
+  }: NotificationOperationsOptions,
 ): OperationSet {
   const greatest = database
     .prepare(
@@ -281,7 +290,7 @@ export function notificationOperations(
     let taken = 0;
     for (const id of messageIds) {
       if (redrive.run(Math.round(startAt + taken * intervalMs), at, id).changes === 0) continue;
-      changed(id, at);
+      happened(id, at, 'redriven');
       taken++;
     }
     return taken;

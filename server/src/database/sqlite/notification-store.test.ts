@@ -22,6 +22,7 @@ runNotificationStoreConformance('SQLite', async () => {
       notificationOperations(database, {
         clock: systemClock,
         changed: events.changed,
+        happened: events.happened,
         removeItems: inbox.remove,
         index,
         idempotencyRetentionMs: 365 * 86_400_000,

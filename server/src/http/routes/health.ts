@@ -1,5 +1,5 @@
 /** For load balancers, orchestrators and Prometheus: open, cheap, and without secrets. */
-import type { FastifyInstance } from 'fastify';
+import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 
 export interface HealthRoutesOptions {
   /** Empty when the service takes and delivers messages; otherwise what is missing. */
@@ -13,14 +13,19 @@ export function healthRoutes({
   metrics,
 }: HealthRoutesOptions): (app: FastifyInstance) => void {
   return (app) => {
-    app.get('/health/live', { schema: { hide: true } }, async () => ({ status: 'live' }));
-    app.get('/health/ready', { schema: { hide: true } }, async (_request, reply) => {
-      const reasons = notReady();
-      if (reasons.length === 0) return { status: 'ready' };
-      return reply.code(503).header('retry-after', '1').send({ status: 'not_ready', reasons });
-    });
-    app.get('/metrics', { schema: { hide: true } }, async (_request, reply) =>
+    // Load balancers ask with HEAD too.
+    const method = ['GET', 'HEAD'];
+    const schema = { hide: true };
+    app.route({ method, url: '/health/live', schema, handler: async () => ({ status: 'live' }) });
+    app.route({ method, url: '/health/ready', schema, handler: ready });
+    app.get('/metrics', { schema }, async (_request, reply) =>
       reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics()),
     );
   };
+
+  async function ready(_request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    const reasons = notReady();
+    if (reasons.length === 0) return { status: 'ready' };
+    return reply.code(503).header('retry-after', '1').send({ status: 'not_ready', reasons });
+  }
 }

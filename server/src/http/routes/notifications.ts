@@ -8,6 +8,7 @@ import {
   MessagePage,
   type Notification,
   NotificationId,
+  NotificationOrMessageId,
   Timeline,
 } from '@tidings/contracts/notification';
 import { Type } from '@tidings/contracts/schema';
@@ -38,6 +39,7 @@ export interface NotificationRoutesOptions {
 }
 
 const Params = Type.Object({ id: NotificationId });
+const ReadParams = Type.Object({ id: NotificationOrMessageId });
 const TAG = 'Notifications';
 const LONGEST_WAIT_MS = 30_000;
 
@@ -71,6 +73,13 @@ export function notificationRoutes(
     const application = await applications.byId(record.applicationId);
     const times = await engagement(record.messages.map(({ id }) => id));
     return notificationView(record, application?.key ?? '', times);
+  }
+
+  async function readOf(request: FastifyRequest): Promise<NotificationRecord> {
+    const messageId = parseId('msg', (request.params as { id: string }).id);
+    return messageId === undefined
+      ? notifications.get(callerOf(request), idOf(request))
+      : notifications.ofMessage(callerOf(request), messageId);
   }
 
   /** 202 with the ids, or 200 with the outcome when the caller waits for it and it comes in time. */
@@ -166,10 +175,10 @@ export function notificationRoutes(
         id: 'getNotification',
         tag: TAG,
         summary: 'Read a notification',
-        params: Params,
+        params: ReadParams,
         response: { 200: Type.Ref('Notification') },
       }),
-      async (request) => view(await notifications.get(callerOf(request), idOf(request))),
+      async (request) => view(await readOf(request)),
     );
 
     app.get(
@@ -178,11 +187,14 @@ export function notificationRoutes(
         id: 'getTimeline',
         tag: TAG,
         summary: 'Every event and attempt, with what the vendor answered',
-        params: Params,
+        params: ReadParams,
         response: { 200: Timeline },
       }),
       async (request) => {
-        const { record, events } = await notifications.timeline(callerOf(request), idOf(request));
+        const { record, events } = await notifications.timeline(
+          callerOf(request),
+          (await readOf(request)).id,
+        );
         return { items: timelineView(record, events) };
       },
     );
@@ -231,6 +243,7 @@ export function notificationRoutes(
         response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
       }),
       async (request, reply) => {
+        refuseBody(request);
         const { code, replayed, body } = await answer(request, (accept) =>
           notifications.resend(callerOf(request), idOf(request), accept),
         );
@@ -254,6 +267,19 @@ export function notificationRoutes(
       },
     );
   };
+}
+
+/** What is sent again is what was sent: whoever names something else would be misunderstood. */
+function refuseBody({ body }: FastifyRequest): void {
+  if (body === undefined || body === null) return;
+  const names = typeof body === 'object' ? Object.keys(body) : [''];
+  if (names.length === 0) return;
+  throw new ServiceError('invalid_request', {
+    errors: names.map((name) => ({
+      path: ['body', name].filter(Boolean).join('.'),
+      message: 'is not taken: the notification is sent again as it was',
+    })),
+  });
 }
 
 function idOf(request: FastifyRequest): number {

@@ -18,6 +18,8 @@ export interface ChannelInfo {
   title: string;
   accounts: { id: string; provider: string; title: string; documentation: string }[];
   simulated: { delivered: string; temporaryFailure: string; permanentFailure: string };
+  /** JSON Schema of the channel's own content, in templates and in `content.channels`. */
+  contentSchema: object;
 }
 
 export interface OperationRoutesOptions {
@@ -53,7 +55,7 @@ export function operationRoutes({
       described('read', {
         id: 'listChannels',
         tag: 'Operations',
-        summary: 'Channels, their provider accounts and their test addresses',
+        summary: 'Channels: provider accounts, test addresses, and the schema of their own content',
         response: {
           200: Type.Object({ items: Type.Array(Type.Object({}, { additionalProperties: true })) }),
         },

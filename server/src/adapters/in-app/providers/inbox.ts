@@ -11,7 +11,7 @@ import { deliveredItem, type NewInboxItem } from '../inbox-store.ts';
 export default defineProvider({
   name: 'inbox',
   title: 'Built-in inbox',
-  documentation: '/docs/in-app',
+  documentation: '/docs/',
   configSchema: Type.Object({}, { additionalProperties: false }),
   secrets: [],
   automatic: true,

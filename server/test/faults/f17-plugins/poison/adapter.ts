@@ -10,6 +10,7 @@ export default defineAdapter<string>({
   parseAddress: (text) => ({ ok: true, address: text, normalized: text }),
   maskAddress: (text) => text,
   defaultAddress: 'none',
+  needs: 'a text',
   fromContent: ({ text }) => (text === undefined ? undefined : { text }),
   validate: () => [],
   simulated: {
