@@ -1,9 +1,10 @@
 /** The data folder: one process at a time, and the key that seals its secrets. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ConfigError } from './config.ts';
+import { SecretBox } from './secret-box.ts';
 
 /**
  * Holds the folder until the process ends, however it ends: the operating system releases the lock
@@ -28,8 +29,14 @@ export function lockFolder(folder: string): { release(): void } {
   }
   try {
     lock.exec('PRAGMA journal_mode = DELETE; BEGIN EXCLUSIVE');
-  } catch {
+  } catch (error) {
     lock.close();
+    if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) {
+      throw new ConfigError(
+        'dataDir',
+        `${folder} cannot be locked: ${(error as Error).message} (${path})`,
+      );
+    }
     throw new ConfigError(
       'dataDir',
       `${folder} is in use by another process of Tidings; stop it, or set TIDINGS_DATA_DIR to another folder`,
@@ -38,10 +45,45 @@ export function lockFolder(folder: string): { release(): void } {
   return { release: () => lock.close() };
 }
 
+const SQLITE_BUSY = 5;
 const KEY_BYTES = 32;
 
-/** The master key as hex: from the settings, or from a file that is made at the first start. */
+/** Sealed with the master key at the first start, to know it again. */
+const CHECK_FILE = 'master.check';
+const CHECK_TEXT = 'Tidings';
+
+/**
+ * The master key as hex: from the settings, or from a file that is made at the first start.
+ * @throws ConfigError when it is not the one that has sealed what is in the folder
+ */
 export function masterKeyOf(folder: string, configured: string | undefined): string {
+  const key = readMasterKey(folder, configured);
+  const path = join(folder, CHECK_FILE);
+  if (!existsSync(path)) {
+    writeWhole(path, `${new SecretBox(Buffer.from(key, 'hex')).seal(CHECK_TEXT)}\n`);
+    return key;
+  }
+  if (isKnownKey(folder, key)) return key;
+  throw new ConfigError(
+    'masterKey',
+    `is not the one that sealed the secrets of ${folder}; restore it (if the key is right, ${path} is damaged: remove that file)`,
+  );
+}
+
+/** Whether a key, as hex or base64, is the one of the folder, as far as the folder knows its key. */
+export function isKnownKey(folder: string, key: string): boolean {
+  const path = join(folder, CHECK_FILE);
+  if (!existsSync(path)) return true;
+  try {
+    const box = new SecretBox(Buffer.from(decodeKey(key, 'masterKey'), 'hex'));
+    return box.open(readFileSync(path, 'utf8').trim()) === CHECK_TEXT;
+  } catch {
+    // Another key, or a damaged file.
+    return false;
+  }
+}
+
+function readMasterKey(folder: string, configured: string | undefined): string {
   if (configured !== undefined) return decodeKey(configured, 'masterKey');
   const path = join(folder, 'master.key');
   if (!existsSync(path)) {
@@ -51,13 +93,15 @@ export function masterKeyOf(folder: string, configured: string | undefined): str
         `is missing: ${path} is gone, but secrets were sealed with it; restore the file or set TIDINGS_MASTER_KEY`,
       );
     }
-    writeFileSync(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`, {
-      mode: 0o600,
-      flag: 'wx',
-      flush: true,
-    });
+    writeWhole(path, `${randomBytes(KEY_BYTES).toString('hex')}\n`);
   }
   return decodeKey(readFileSync(path, 'utf8').trim(), path);
+}
+
+/** Whoever is interrupted leaves the file whole or not at all. */
+function writeWhole(path: string, text: string): void {
+  writeFileSync(`${path}.new`, text, { mode: 0o600, flush: true });
+  renameSync(`${path}.new`, path);
 }
 
 function decodeKey(text: string, name: string): string {

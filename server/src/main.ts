@@ -12,6 +12,9 @@ import { ConfigError, loadConfig, type SchemaNode, Settings, settingKeys } from 
 // Helper threads that share two cores with the service keep a collection waiting more than they help.
 setFlagsFromString('--no-parallel-scavenge');
 
+// Whatever is written here is for its owner alone, also in a folder that others may read.
+process.umask(0o077);
+
 const [command, ...rest] = process.argv.slice(2);
 
 if (command === 'start' && !rest.some((word) => word === '--help' || word === '-h')) {

@@ -83,7 +83,12 @@ async function addProviders(
 }
 
 async function load(path: string): Promise<unknown> {
-  const module = (await import(pathToFileURL(path).href)) as { default?: unknown };
+  let module: { default?: unknown };
+  try {
+    module = await import(pathToFileURL(path).href);
+  } catch (error) {
+    throw new Error(`${path}: ${(error as Error).message}`, { cause: error });
+  }
   if (module.default === null || typeof module.default !== 'object')
     throw new Error(`${path} has no default export`);
   return module.default;

@@ -1,7 +1,16 @@
 /** Brings the files of a data folder to the newest schema, before any thread opens them. */
-import { dataFiles, migrateFiles } from '../database/sqlite/files.ts';
+import { ConfigError } from '../config.ts';
+import { dataFiles, FileError, migrateFiles } from '../database/sqlite/files.ts';
 
-/** Names of the migrations that were applied now, per file. */
+/**
+ * Names of the migrations that were applied now, per file.
+ * @throws ConfigError that names the file which cannot be used
+ */
 export function migrateDataFiles(folder: string): Record<string, string[]> {
-  return migrateFiles(dataFiles(folder));
+  try {
+    return migrateFiles(dataFiles(folder));
+  } catch (error) {
+    if (error instanceof FileError) throw new ConfigError('dataDir', `has ${error.message}`);
+    throw error;
+  }
 }

@@ -154,7 +154,16 @@ async function checkMasterKey(
   const name = 'master key';
   const path = join(dataDir, 'master.key');
   if (config?.masterKey !== undefined) {
-    await report({ name, status: 'ok', message: 'from the configuration' });
+    const { isKnownKey } = await import('../data-folder.ts');
+    const known = isKnownKey(dataDir, config.masterKey);
+    await report({
+      name,
+      status: known ? 'ok' : 'fail',
+      message: known
+        ? 'from the configuration'
+        : `the one from the configuration has not sealed the secrets of ${dataDir}`,
+      ...(known ? {} : { advice: 'Restore the key this folder was made with.' }),
+    });
     return;
   }
   if (!existsSync(path)) {

@@ -408,7 +408,10 @@ export function runNotificationStoreConformance(
           routes: [['email'], ['in_app']],
           priority: 'high',
         });
-        assert.equal(await bench.store.edit(id, body, 0, NOW + 9000), true);
+        const from = bodyOf({ sendAt: NOW + 1000, routes: [['email'], ['in_app']] });
+        const change = { from, to: body, lane: 0, nextAt: NOW + 9000 } as const;
+        assert.equal(await bench.store.edit(id, change), 'edited');
+        assert.equal(await bench.store.edit(id, change), 'changed', 'by the edit before');
         assert.deepEqual((await bench.store.get(APPLICATION, id))?.body, body);
         assert.deepEqual(
           await bench.store.takeDue(1, { ...ALL, until: NOW + 9000 }),
@@ -419,8 +422,23 @@ export function runNotificationStoreConformance(
           (await bench.store.takeDue(0, { ...ALL, until: NOW + 9000, limit: 1 })).length,
           1,
         );
-        assert.equal(await bench.store.edit(id, bodyOf(), 1, NOW), false, 'one of them is due');
-        assert.equal(await bench.store.edit(999, bodyOf(), 1, NOW), false);
+        const late = { from: body, to: bodyOf(), lane: 1, nextAt: NOW } as const;
+        assert.equal(await bench.store.edit(id, late), 'refused', 'one of them is due');
+        assert.equal(await bench.store.edit(999, late), 'refused');
+      });
+
+      it('knows a key that was used, and by which request', async () => {
+        await using bench = await open();
+        const [key, other] = ['k'.repeat(22), 'o'.repeat(22)];
+        const idempotency = { keyDigest: key, requestDigest: 'a'.repeat(22) };
+        const find = (keyDigest: string, requestDigest: string) =>
+          bench.store.findKey({ keyDigest, requestDigest }, NOW);
+        assert.equal(await find(key, idempotency.requestDigest), undefined);
+        const id = await accept(bench.store, { idempotency });
+        const found = await find(key, idempotency.requestDigest);
+        assert.deepEqual(found, { kind: 'replayed', id });
+        assert.deepEqual(await find(key, 'b'.repeat(22)), { kind: 'mismatch' });
+        assert.equal(await find(other, idempotency.requestDigest), undefined);
       });
 
       it('cancels what waits, and leaves what is claimed or has ended', async () => {

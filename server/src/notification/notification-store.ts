@@ -123,6 +123,12 @@ export interface NotificationStore {
    */
   accept(notification: NewNotification): Promise<AcceptResult>;
 
+  /** What `accept` would answer for a key that was used within its retention before `now`; undefined for any other. */
+  findKey(
+    key: IdempotencyKey,
+    now: number,
+  ): Promise<Exclude<AcceptResult, { kind: 'accepted' }> | undefined>;
+
   /**
    * Compare-and-set to `sending`, counting an attempt. One answer per claim, in order: false when
    * somebody else has it, or it ended, or it was edited meanwhile.
@@ -161,8 +167,14 @@ export interface NotificationStore {
     messageId: number,
   ): Promise<NotificationRecord | undefined>;
 
-  /** Replaces the body while every message is still `scheduled`; false when one is not. Atomic. */
-  edit(id: number, body: NotificationBody, lane: Lane, nextAt: number): Promise<boolean>;
+  /**
+   * Replaces the body `from` by another while every message is still `scheduled`: `refused` when one
+   * is not, `changed` when the body is no longer the one that was read. Atomic.
+   */
+  edit(
+    id: number,
+    change: { from: NotificationBody; to: NotificationBody; lane: Lane; nextAt: number },
+  ): Promise<'edited' | 'changed' | 'refused'>;
 
   /** Cancels the messages that are not claimed and have not ended; their ids. */
   cancel(id: number, at: number): Promise<number[]>;

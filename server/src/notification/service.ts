@@ -70,6 +70,9 @@ export interface AcceptedNotification {
 /** Most messages that one redrive takes; the next call goes on. */
 const REDRIVE_LIMIT = 1_000_000;
 
+/** How often an edit is made again on what others have edited meanwhile. */
+const EDIT_ATTEMPTS = 5;
+
 export type NotificationService = ReturnType<typeof createNotificationService>;
 
 export function createNotificationService(options: NotificationServiceOptions) {
@@ -139,9 +142,8 @@ export function createNotificationService(options: NotificationServiceOptions) {
     });
     if (result.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
     if (result.kind === 'replayed') {
-      const record = await store.get(applicationId, result.id);
       // Deleted since: the key still stands for it, and its answer is the same.
-      return { id: result.id, body: record?.body ?? body, replayed: true };
+      return (await earlier(applicationId, result.id)) ?? { id: result.id, body, replayed: true };
     }
     if (body.sendAt === null || body.sendAt <= body.createdAt) {
       dispatcher.dispatch(
@@ -149,6 +151,26 @@ export function createNotificationService(options: NotificationServiceOptions) {
       );
     }
     return { id: result.id, body, replayed: false };
+  }
+
+  async function earlier(
+    applicationId: number,
+    id: number,
+  ): Promise<AcceptedNotification | undefined> {
+    const found = await store.get(applicationId, id);
+    return found && { id, body: found.body, replayed: true };
+  }
+
+  /** The earlier answer to a request that would be refused by now: its time has passed, its template is gone. */
+  async function replayOf(
+    { applicationId }: Caller,
+    idempotency: IdempotencyKey,
+    now: number,
+  ): Promise<AcceptedNotification | undefined> {
+    const known = await store.findKey(idempotency, now);
+    if (!known) return undefined;
+    if (known.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
+    return earlier(applicationId, known.id);
   }
 
   async function record(caller: Caller, id: number): Promise<NotificationRecord> {
@@ -162,6 +184,19 @@ export function createNotificationService(options: NotificationServiceOptions) {
     const found = await record(caller, id);
     if (caller.kind === 'test' && !found.body.test) throw notForTests();
     return found;
+  }
+
+  /** What an edit makes of a notification: checked like a request of the application it belongs to. */
+  function changed(
+    caller: Caller,
+    { body, applicationId }: NotificationRecord,
+    change: EditNotification,
+  ) {
+    const now = clock.now();
+    const owner: Caller = { ...caller, applicationId, kind: body.test ? 'test' : 'live' };
+    const { createdAt, resendOf, batch } = body;
+    const to = { ...prepare(owner, requestOf(body, change), now), createdAt, resendOf, batch };
+    return { from: body, to, lane: laneOf(to.priority), nextAt: Math.max(to.sendAt ?? now, now) };
   }
 
   async function note(
@@ -179,16 +214,25 @@ export function createNotificationService(options: NotificationServiceOptions) {
      * Stores a notification durably and hands it to its lane.
      * @throws ServiceError of kind invalid (with paths), idempotency_mismatch, or unavailable.
      */
-    accept(
+    async accept(
       caller: Caller,
       request: CreateNotification,
       { idempotencyKey, watched, requestText }: AcceptOptions,
     ): Promise<AcceptedNotification> {
-      const body = prepare(caller, request, clock.now());
+      const now = clock.now();
       const idempotency =
         idempotencyKey === null
           ? null
           : digestKey(caller, 'notifications', idempotencyKey, requestText);
+      let body: NotificationBody;
+      try {
+        body = prepare(caller, request, now);
+      } catch (error) {
+        if (idempotency === null) throw error;
+        const replay = await replayOf(caller, idempotency, now);
+        if (!replay) throw error;
+        return replay;
+      }
       return keep(caller, body, idempotency, watched);
     },
 
@@ -211,29 +255,23 @@ export function createNotificationService(options: NotificationServiceOptions) {
 
     /** Changes a notification none of whose messages has become due. @throws conflict */
     async edit(caller: Caller, id: number, change: EditNotification): Promise<NotificationRecord> {
-      const found = await changeable(caller, id);
-      const now = clock.now();
-      const request = requestOf(found.body, change);
-      const body = {
-        ...prepare({ ...caller, kind: found.body.test ? 'test' : 'live' }, request, now),
-      };
-      Object.assign(body, {
-        createdAt: found.body.createdAt,
-        resendOf: found.body.resendOf,
-        batch: found.body.batch,
-      });
-      const nextAt = Math.max(body.sendAt ?? now, now);
-      if (!(await store.edit(id, body, laneOf(body.priority), nextAt))) {
-        throw new ServiceError('conflict', {
-          detail: 'The notification is no longer scheduled, so it cannot be edited.',
-        });
+      for (let attempt = 0; attempt < EDIT_ATTEMPTS; attempt++) {
+        const found = await changeable(caller, id);
+        const done = await store.edit(id, changed(caller, found, change));
+        if (done === 'edited') {
+          const messageIds = found.messages.map((message) => message.id);
+          await note(messageIds, 'edited', { fields: Object.keys(change) });
+          return record(caller, id);
+        }
+        if (done === 'refused') {
+          throw new ServiceError('conflict', {
+            detail: 'The notification is no longer scheduled, so it cannot be edited.',
+          });
+        }
       }
-      await note(
-        found.messages.map((message) => message.id),
-        'edited',
-        { fields: Object.keys(change) },
-      );
-      return record(caller, id);
+      throw new ServiceError('conflict', {
+        detail: 'The notification is being edited by others at the same time; try again.',
+      });
     },
 
     /** Cancels what has not been sent. @throws conflict when there was nothing left to cancel */

@@ -329,7 +329,7 @@ describe('after sending', () => {
     );
     assert.deepEqual(
       events
-        .slice(2)
+        .slice(1)
         .map(({ attempt, reason, response, status }) => [attempt, reason, response, status]),
       [
         [1, 'simulated_temporary_failure', 'simulated', 'accepted'],
@@ -568,7 +568,41 @@ describe('test keys', () => {
   });
 });
 
+describe('a request that is sent again', () => {
+  it('is answered as before, also when it would be refused by now', async () => {
+    const headers = { 'idempotency-key': 'again-after-its-time' };
+    const request = { to: ADA, content: HELLO, expiresAt: inFuture(1) };
+    const first = await post(request, { headers });
+    assert.equal(first.status, 202, first.text);
+    await until('its time to pass', () => Date.parse(request.expiresAt) < Date.now());
+    const again = await post(request, { headers });
+    assert.equal(again.status, 202, again.text);
+    assert.equal(again.json<Accepted>().id, first.json<Accepted>().id);
+    assert.equal(again.headers['idempotency-replayed'], 'true');
+    const other = await post({ ...request, priority: 'high' }, { headers });
+    assert.equal(other.status, 422, other.text);
+    await refused(request, 400, 'invalid_time', 'body.expiresAt');
+  });
+});
+
 describe('changing what was sent', () => {
+  it('loses no edit that is made beside another', async () => {
+    const { id } = await send({ sendAt: inFuture(3600) });
+    const path = `/v1/notifications/${id}`;
+    const edits = [{ metadata: { a: '1' } }, { collapseKey: 'k' }, { category: 'c' }];
+    const answers = await Promise.all(
+      edits.map((body) => tidings.call(path, { method: 'PATCH', body })),
+    );
+    const edited = (await tidings.call(path)).json<Record<string, unknown>>();
+    for (const [i, { status }] of answers.entries()) {
+      const [[field, value] = ['', '']] = Object.entries(edits[i] as object);
+      if (status === 200) assert.deepEqual(edited[field], value, field);
+      else assert.equal(status, 409);
+    }
+    assert.ok(answers.some(({ status }) => status === 200));
+    await tidings.call(`${path}/cancel`, { method: 'POST' });
+  });
+
   it('is not for test keys, unless they have sent it', async () => {
     const made = await tidings.call('/v1/api-keys', {
       body: { kind: 'test', scopes: ['send', 'read', 'manage'] },

@@ -344,6 +344,65 @@ describe('a start that cannot be', () => {
     );
   });
 
+  it('names a file that is damaged, unless it can be made anew', async () => {
+    await using tidings = await startTidings({ env: PATIENT });
+    const { id } = (await tidings.call('/v1/notifications', { body: HELLO })).json<{
+      id: string;
+    }>();
+    await tidings.stop();
+    const at = (name: string) => join(tidings.dataDir, name);
+    const whole = readFileSync(at('records.db'));
+    writeFileSync(at('records.db'), 'no database at all'.repeat(1000));
+    await refused({ dataDir: tidings.dataDir }, at('records.db'));
+    writeFileSync(at('records.db'), whole);
+    writeFileSync(at('projection.db'), 'no database at all'.repeat(1000));
+    mkdirSync(at('idempotency/0000000000000001.segment'), { recursive: true });
+    await tidings.restart();
+    const { items } = (await tidings.call('/v1/notifications')).json<{
+      items: { notificationId: string }[];
+    }>();
+    assert.deepEqual(
+      items.map(({ notificationId }) => notificationId),
+      [id],
+    );
+  });
+
+  it('goes on from a backup that was put back without what is made of it', async () => {
+    await using tidings = await startTidings({ env: PATIENT });
+    const send = async (key: string): Promise<string> => {
+      const headers = { 'idempotency-key': key };
+      const answer = await tidings.call('/v1/notifications?wait=20s', { body: HELLO, headers });
+      return answer.json<{ id: string }>().id;
+    };
+    const kept = await send('before');
+    assert.equal((await tidings.stop()).code, 0);
+    const backup = ['messages.db', 'records.db'].map((name) => {
+      const path = join(tidings.dataDir, name);
+      return { path, bytes: readFileSync(path) };
+    });
+    await tidings.restart();
+    const lost = await send('after');
+    assert.equal((await tidings.stop()).code, 0);
+    for (const { path, bytes } of backup) {
+      for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
+      writeFileSync(path, bytes);
+    }
+    await tidings.restart();
+    assert.equal((await tidings.call(`/v1/notifications/${lost}`)).status, 404);
+    assert.equal(await send('before'), kept);
+    const again = await send('after');
+    const { items } = (await tidings.call('/v1/notifications')).json<{
+      items: { notificationId: string; status: string }[];
+    }>();
+    assert.deepEqual(
+      items.map(({ notificationId, status }) => [notificationId, status]),
+      [
+        [again, 'delivered'],
+        [kept, 'delivered'],
+      ],
+    );
+  });
+
   it('does not go on with another master key', async () => {
     await using tidings = await startTidings({ env: PATIENT });
     await tidings.stop();
@@ -354,6 +413,7 @@ describe('a start that cannot be', () => {
     writeFileSync(join(dataDir, 'master.key'), 'rubbish\n');
     await refused({ dataDir }, 'master.key');
     writeFileSync(join(dataDir, 'master.key'), key);
+    await refused({ dataDir, env: { TIDINGS_MASTER_KEY: 'a'.repeat(64) } }, 'masterKey', dataDir);
     await tidings.restart();
     assert.equal((await tidings.call('/v1/whoami')).status, 200);
   });

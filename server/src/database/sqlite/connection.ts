@@ -60,6 +60,7 @@ const SQLITE_IOERR = 10;
 const SQLITE_CORRUPT = 11;
 const SQLITE_FULL = 13;
 const SQLITE_CONSTRAINT = 19;
+const SQLITE_NOTADB = 26;
 
 /** Primary result code of an SQLite error, or undefined for any other error. */
 function resultCode(error: unknown): number | undefined {
@@ -69,6 +70,12 @@ function resultCode(error: unknown): number | undefined {
 
 export function isConstraintError(error: unknown): boolean {
   return resultCode(error) === SQLITE_CONSTRAINT;
+}
+
+/** The file is no database, or not whole. */
+export function isDamaged(error: unknown): boolean {
+  const code = resultCode(error);
+  return code === SQLITE_CORRUPT || code === SQLITE_NOTADB;
 }
 
 export function isDiskFull(error: unknown): boolean {

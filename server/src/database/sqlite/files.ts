@@ -1,10 +1,10 @@
 /** The three files of a data folder and who may do what with them. */
-import { mkdirSync } from 'node:fs';
+import { existsSync, mkdirSync, renameSync } from 'node:fs';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
 import { applicationOperations } from './application-store.ts';
-import { openForReading, openForWriting } from './connection.ts';
+import { isDamaged, openForReading, openForWriting } from './connection.ts';
 import { eventOperations } from './event-operations.ts';
 import { GroupWriter, mergeOperations } from './group-writer.ts';
 import { IdempotencyIndex } from './idempotency-index.ts';
@@ -39,15 +39,44 @@ const DURABILITY = { messages: 'full', records: 'full', projection: 'normal' } a
 export function migrateFiles(files: DataFiles): Record<DatabaseFile, string[]> {
   mkdirSync(files.folder, { recursive: true, mode: 0o700 });
   const applied = { messages: [] as string[], records: [] as string[], projection: [] as string[] };
-  for (const file of ['messages', 'records', 'projection'] as const) {
-    const database = openForWriting(files[file], { durability: DURABILITY[file] });
-    try {
-      applied[file] = migrate(database, readMigrations(file));
-    } finally {
-      database.close();
+  for (const file of ['messages', 'records'] as const) applied[file] = migrateFile(files, file);
+  try {
+    applied.projection = migrateFile(files, 'projection');
+  } catch (error) {
+    if (!(error instanceof FileError) || !error.damaged) throw error;
+    // It is made of the hot file, so it can be made anew.
+    for (const suffix of ['', '-wal', '-shm']) {
+      const path = `${files.projection}${suffix}`;
+      if (existsSync(path)) renameSync(path, `${path}.damaged`);
     }
+    applied.projection = migrateFile(files, 'projection');
   }
   return applied;
+}
+
+function migrateFile(files: DataFiles, file: DatabaseFile): string[] {
+  let database: DatabaseSync | undefined;
+  try {
+    database = openForWriting(files[file], { durability: DURABILITY[file] });
+    return migrate(database, readMigrations(file));
+  } catch (error) {
+    throw new FileError(files[file], error);
+  } finally {
+    database?.close();
+  }
+}
+
+/** A file of the data folder that cannot be used, and why. */
+export class FileError extends Error {
+  /** It is no database, or not whole. */
+  readonly damaged: boolean;
+
+  constructor(path: string, error: unknown) {
+    const cause = (error as { cause?: unknown }).cause ?? error;
+    super(`${path}: ${(cause as Error).message ?? String(cause)}`, { cause });
+    this.name = 'FileError';
+    this.damaged = isDamaged(cause);
+  }
 }
 
 export interface WriterSettings {

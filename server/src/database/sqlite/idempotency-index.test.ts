@@ -58,7 +58,7 @@ describe('idempotency index', () => {
     fill(index, 1, 100_000);
     index.save();
     const again = new IdempotencyIndex(place.path);
-    const covered = again.load(1);
+    const covered = again.load(1, 1_000_000);
     assert.ok(covered > 0 && covered < 100_000);
     fill(again, covered + 1, 100_000);
     for (let i = 1; i <= 100_000; i += 31) assert.ok(has(again, i), `key ${i}`);
@@ -73,7 +73,7 @@ describe('idempotency index', () => {
     assert.ok(names.length >= 3);
     writeFileSync(join(place.path, names[1] as string), 'damaged');
     const again = new IdempotencyIndex(place.path);
-    const covered = again.load(1);
+    const covered = again.load(1, 1_000_000);
     assert.ok(covered > 0);
     fill(again, covered + 1, 600_000);
     for (let i = 1; i <= 600_000; i += 997) assert.ok(has(again, i), `key ${i}`);
@@ -85,7 +85,7 @@ describe('idempotency index', () => {
     fill(index, 1, 100_000);
     index.save();
     const before = readdirSync(place.path).length;
-    new IdempotencyIndex(place.path).load(90_000);
+    new IdempotencyIndex(place.path).load(90_000, 1_000_000);
     assert.ok(readdirSync(place.path).length < before);
   });
 });

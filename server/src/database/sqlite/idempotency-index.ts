@@ -148,8 +148,12 @@ export class IdempotencyIndex {
     }
   }
 
-  /** Reads kept segments. Returns the last row they cover without a gap from the first; rows after it must be added. */
-  load(oldestRow: number): number {
+  /**
+   * Reads kept segments. Returns the last row they cover without a gap from the first; rows after it
+   * must be added. Segments that know rows beyond `newestRow` are from another time of the file (a
+   * backup was put back): they are removed.
+   */
+  load(oldestRow: number, newestRow: number): number {
     if (!this.#folder || !existsSync(this.#folder)) return oldestRow - 1;
     const kept = readdirSync(this.#folder)
       .filter((name) => name.endsWith('.segment'))
@@ -159,7 +163,7 @@ export class IdempotencyIndex {
     const usable: Segment[] = [];
     let covered = oldestRow - 1;
     for (const segment of kept) {
-      if (segment.last < oldestRow) {
+      if (segment.last < oldestRow || segment.last > newestRow) {
         rmSync(fileOf(this.#folder, segment.first), { force: true });
       } else if (segment.first <= covered + 1) {
         usable.push(segment);
@@ -191,7 +195,13 @@ function encode(segment: Segment): Buffer {
 }
 
 function decode(path: string): Segment | undefined {
-  const file = readFileSync(path);
+  let file: Buffer<ArrayBuffer>;
+  try {
+    file = readFileSync(path);
+  } catch {
+    // Whatever it is, it is no segment; its rows are read instead.
+    return undefined;
+  }
   const body = file.subarray(32);
   if (hash('sha256', body) !== file.subarray(0, 32).toString('hex')) return undefined;
   const copy = body.buffer.slice(body.byteOffset, body.byteOffset + body.byteLength);

@@ -5,6 +5,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
 import { IdSequence } from '../../id.ts';
+import { readBody, writeBody } from '../../notification/notification.ts';
 import { sequenceOf } from './event-operations.ts';
 import { alone, hot, type OperationSet } from './group-writer.ts';
 import type { IdempotencyIndex } from './idempotency-index.ts';
@@ -48,6 +49,15 @@ export type TakeDueArgument = [
   leaseUntil: number,
   limit: number,
   queuedOnly: boolean,
+];
+
+export type EditArgument = [
+  id: number,
+  from: string,
+  to: string,
+  lane: number,
+  nextAt: number,
+  at: number,
 ];
 
 export interface PruneAnswer {
@@ -131,7 +141,7 @@ export function notificationOperations(
     `SELECT min(status) AS lowest, max(status) AS highest FROM message WHERE notification_id = ? AND id BETWEEN ? AND ?`,
   );
   const selectNotification = database.prepare(
-    'SELECT message_count FROM notification WHERE id = ?',
+    'SELECT message_count, body FROM notification WHERE id = ?',
   );
   const updateBody = database.prepare('UPDATE notification SET body = ? WHERE id = ?');
   const reschedule = database.prepare(
@@ -206,6 +216,12 @@ export function notificationOperations(
     return id;
   }
 
+  function findKey([keyDigest, requestDigest, now]: [string, string, number]): AcceptAnswer | null {
+    const before = known(keyDigest, now);
+    if (!before) return null;
+    return before.requestDigest === requestDigest ? -before.id : 0;
+  }
+
   function completeAll(argument: CompletionArgument): boolean[] {
     return argument.map((c) => {
       const held = complete.run(
@@ -235,16 +251,20 @@ export function notificationOperations(
     return due;
   }
 
-  function edit([id, body, lane, nextAt, at]: [number, string, number, number, number]): boolean {
-    const notification = selectNotification.get(id) as { message_count: number } | undefined;
-    if (!notification) return false;
+  function edit([id, from, to, lane, nextAt, at]: EditArgument): 'edited' | 'changed' | 'refused' {
+    const notification = selectNotification.get(id) as
+      | { message_count: number; body: string }
+      | undefined;
+    if (!notification) return 'refused';
     const last = id + notification.message_count;
     const statuses = selectBody.get(id, id + 1, last) as { lowest: number; highest: number };
-    if (statuses.lowest !== STATUS.scheduled || statuses.highest !== STATUS.scheduled) return false;
-    updateBody.run(body, id);
+    if (statuses.lowest !== STATUS.scheduled || statuses.highest !== STATUS.scheduled)
+      return 'refused';
+    if (writeBody(readBody(notification.body)) !== from) return 'changed';
+    updateBody.run(to, id);
     reschedule.run(lane, nextAt, at, id + 1, last);
     for (let message = id + 1; message <= last; message++) changed(message, at);
-    return true;
+    return 'edited';
   }
 
   function cancelAll([id, at]: [number, number]): number[] {
@@ -312,6 +332,7 @@ export function notificationOperations(
       complete: hot(completeAll),
       takeDue: hot(takeDue),
       releaseClaims: hot(() => Number(releaseClaims.run().changes)),
+      findKey: hot(findKey),
       edit: alone(edit),
       cancel: alone(cancelAll),
       remove: alone(remove),
@@ -332,7 +353,10 @@ function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: numbe
     low: number | null;
     high: number | null;
   };
-  if (bounds.low === null || bounds.high === null) return;
+  if (bounds.low === null || bounds.high === null) {
+    index.load(1, 0);
+    return;
+  }
   const at = database.prepare('SELECT at FROM idempotency WHERE seq >= ? ORDER BY seq LIMIT 1');
   let low = bounds.low;
   let high = bounds.high + 1;
@@ -342,7 +366,7 @@ function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: numbe
     if (row && row.at < since) low = middle + 1;
     else high = middle;
   }
-  const covered = index.load(low);
+  const covered = index.load(low, bounds.high);
   for (const row of database
     .prepare('SELECT seq, at, key_digest FROM idempotency WHERE seq > ?')
     .iterate(covered)) {

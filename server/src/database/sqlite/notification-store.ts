@@ -17,6 +17,7 @@ import type {
   Claim,
   Completion,
   FoundMessage,
+  IdempotencyKey,
   NewNotification,
   NotificationStore,
   QueueEntry,
@@ -29,6 +30,7 @@ import type {
   AcceptArgument,
   ClaimArgument,
   CompletionArgument,
+  EditArgument,
   PruneAnswer,
   TakeDueArgument,
 } from './notification-operations.ts';
@@ -99,6 +101,16 @@ export class SqliteNotificationStore implements NotificationStore {
     return answer === 0 ? { kind: 'mismatch' } : { kind: 'replayed', id: -answer };
   }
 
+  async findKey(
+    { keyDigest, requestDigest }: IdempotencyKey,
+    now: number,
+  ): Promise<Exclude<AcceptResult, { kind: 'accepted' }> | undefined> {
+    const argument = [keyDigest, requestDigest, now];
+    const answer = await this.#writer.call<number | null>('findKey', argument);
+    if (answer === null) return undefined;
+    return answer === 0 ? { kind: 'mismatch' } : { kind: 'replayed', id: -answer };
+  }
+
   claim(claims: readonly Claim[]): Promise<boolean[]> {
     return this.#writer.call('claim', claimArguments(claims));
   }
@@ -166,8 +178,17 @@ export class SqliteNotificationStore implements NotificationStore {
     };
   }
 
-  edit(id: number, body: NotificationBody, lane: Lane, nextAt: number): Promise<boolean> {
-    return this.#writer.call('edit', [id, writeBody(body), lane, nextAt, body.createdAt]);
+  edit(
+    id: number,
+    {
+      from,
+      to,
+      lane,
+      nextAt,
+    }: { from: NotificationBody; to: NotificationBody; lane: Lane; nextAt: number },
+  ): Promise<'edited' | 'changed' | 'refused'> {
+    const argument: EditArgument = [id, writeBody(from), writeBody(to), lane, nextAt, to.createdAt];
+    return this.#writer.call('edit', argument);
   }
 
   cancel(id: number, at: number): Promise<number[]> {

@@ -80,6 +80,17 @@ export class Projection {
       event: value('event'),
       inbox: value('inbox'),
     };
+    const target = this.target();
+    // Behind a backup that was put back: what is shown is of another time.
+    if (this.#position.event > target.event || this.#position.inbox > target.inbox) this.#clear();
+  }
+
+  #clear(): void {
+    const tables = ['message_index', 'inbox', 'inbox_count', 'inbox_mark', 'position'];
+    this.#projection.exec(
+      `BEGIN IMMEDIATE; ${tables.map((table) => `DELETE FROM ${table};`).join(' ')} COMMIT;`,
+    );
+    this.#position = { notification: 0, event: 0, inbox: 0 };
   }
 
   get position(): Readonly<ProjectionPosition> {

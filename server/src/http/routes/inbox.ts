@@ -86,7 +86,7 @@ export function inboxRoutes(options: InboxRoutesOptions): (app: FastifyInstance)
 function addMinting(app: FastifyInstance, service: InboxService): void {
   app.post<{ Body: MintInboxToken & { expiresInSeconds: number } }>(
     '/v1/inbox/tokens',
-    described('send', {
+    described('manage', {
       id: 'mintInboxToken',
       tag: TAG,
       summary: 'Let a user open their inbox',
@@ -96,7 +96,13 @@ function addMinting(app: FastifyInstance, service: InboxService): void {
       response: { 201: Type.Ref('InboxToken') },
     }),
     async (request, reply) => {
-      const token = await service.mintToken(callerOf(request).applicationId, request.body);
+      const { applicationId, kind } = callerOf(request);
+      if (kind === 'test') {
+        throw new ServiceError('forbidden', {
+          detail: 'What test keys send is captured and in no inbox, so they open none.',
+        });
+      }
+      const token = await service.mintToken(applicationId, request.body);
       return reply.code(201).header('cache-control', 'no-store').send(token);
     },
   );
