@@ -85,7 +85,7 @@ const DESCRIPTIONS: Record<string, Description> = {
   updateWebhookEndpoint: { access: 'manage', body: { description: 'Sample' } },
   deleteWebhookEndpoint: { access: 'manage' },
   rotateWebhookSecret: { access: 'manage', body: { keepPreviousForSeconds: 60 } },
-  mintInboxToken: { access: 'send', body: { userId: 'ada' } },
+  mintInboxToken: { access: 'manage', body: { userId: 'ada' } },
   listInbox: { access: 'user' },
   countInbox: { access: 'user' },
   markInbox: { access: 'user', body: { action: 'read', items: 'all' } },

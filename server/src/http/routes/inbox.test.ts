@@ -158,7 +158,7 @@ test('without a valid token there is nothing to see, and an API key is none', as
   }
 });
 
-test('only a key with the scope send lets users in, and a user’s token is no key', async () => {
+test('only a live key with the scope manage lets users in, and a user’s token is no key', async () => {
   await using api = await openInboxApp();
   const body = { userId: 'ada' };
   const token = await api.token();
@@ -169,9 +169,12 @@ test('only a key with the scope send lets users in, and a user’s token is no k
   const { caller } = await adminOf(api.records, api.clock);
   const { applications: store } = api.records;
   const service = createApplicationService({ store, clock: api.clock });
-  const { secret } = await service.createKey(caller, { scopes: ['read', 'manage'] });
-  const answer = await call(api, 'POST', '/v1/inbox/tokens', { token: secret, body });
-  assert.equal(answer.status, 403);
+  const { secret } = await service.createKey(caller, { scopes: ['read', 'send'] });
+  const test = await service.createKey(caller, { kind: 'test' });
+  for (const token of [secret, test.secret]) {
+    const answer = await call(api, 'POST', '/v1/inbox/tokens', { token, body });
+    assert.equal(answer.status, 403);
+  }
 });
 
 test('what does not fit is refused with its name', async () => {
