@@ -2,6 +2,7 @@
  * The HTTP application: how requests are read, checked, refused and answered. It is handed its
  * routes; it knows no store and no queue.
  */
+import type { RequestListener, Server } from 'node:http';
 import type { Ajv, ValidateFunction } from 'ajv';
 import Fastify, { type FastifyError, type FastifyInstance } from 'fastify';
 import type { Logger } from 'pino';
@@ -11,12 +12,13 @@ import { createAjv } from '../json-schema.ts';
 import { addAuthentication } from './auth.ts';
 import { decodeStrict, parseStrictJson } from './json.ts';
 import { addOpenApi } from './openapi.ts';
-import { errorHandler, sendProblem } from './problem.ts';
+import { errorHandler, QuickRefusal, sendProblem } from './problem.ts';
 import {
   answerExpectations,
   clientErrorHandler,
   cutOff,
   isLong,
+  isShort,
   keepOpen,
   transferFault,
 } from './transfer.ts';
@@ -59,12 +61,13 @@ const PATH_FAULT = new ServiceError('invalid_request', {
 export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   let requests = 0;
   const instance = Math.random().toString(36).slice(2, 8);
+  const nextId = (): string => `req_${instance}${(++requests).toString(36)}`;
   const handleError = errorHandler(options.log);
   const app = Fastify({
     logger: false,
     bodyLimit: options.bodyLimitBytes,
     trustProxy: options.trustedProxies.length > 0 ? [...options.trustedProxies] : false,
-    genReqId: () => `req_${instance}${(++requests).toString(36)}`,
+    genReqId: nextId,
     requestTimeout: REQUEST_TIMEOUT_MS,
     keepAliveTimeout: KEEP_ALIVE_TIMEOUT_MS,
     forceCloseConnections: 'idle',
@@ -98,6 +101,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   });
   answerExpectations(app.server);
   addRefusal(app, options.refusal);
+  refuseEarly(app.server, options, nextId);
   addAuthentication(app, options.applications);
   addAfterwards(app, options);
   await addOpenApi(app);
@@ -168,6 +172,30 @@ function readJson(app: FastifyInstance): void {
       }
     },
   );
+}
+
+/**
+ * Takes writes that are refused out of the way of all others, before anything is done for them: a
+ * service that is past its capacity has no time for those it refuses. Unusual ones, whose bodies need
+ * care, go the usual way and are refused there.
+ */
+function refuseEarly(
+  server: Server,
+  { refusal, measured }: AppOptions,
+  nextId: () => string,
+): void {
+  const quick = new QuickRefusal();
+  const [handle, ...others] = server.listeners('request') as RequestListener[];
+  if (!handle || others.length > 0) throw new Error('the framework listens in another way');
+  server.removeListener('request', handle);
+  server.on('request', (request, response) => {
+    const { method = '', headers } = request;
+    const usual = method === 'GET' || method === 'HEAD' || !isShort(headers);
+    const refused = usual ? undefined : refusal();
+    if (refused === undefined) return handle.call(server, request, response);
+    quick.send(response, refused, nextId());
+    measured?.('refused', method, response.statusCode, 0);
+  });
 }
 
 /** What is refused before a body is read; while the service cannot take work, every write. */

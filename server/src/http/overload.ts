@@ -35,6 +35,9 @@ export interface Overload extends Service {
 
 export function createOverload(options: OverloadOptions): Overload {
   const { clock } = options;
+  // Made once: making an error costs more than refusing a request.
+  const overloaded = new ServiceError('overloaded', { retryAfterMs: 1000 });
+  const shuttingDown = new ServiceError('shutting_down', { retryAfterMs: 1000 });
   let timer: Timer | undefined;
   let closed = false;
   let delayMs = 0;
@@ -46,15 +49,12 @@ export function createOverload(options: OverloadOptions): Overload {
       return delayMs;
     },
     refusal() {
-      if (closed) return new ServiceError('shutting_down', { retryAfterMs: 1000 });
+      if (closed) return shuttingDown;
       const failure = options.failure();
       if (failure) return failure;
       const waiting = options.waiting();
       const late = delayMs > options.maxDelayMs && waiting >= ALWAYS_TAKEN;
-      if (late || waiting > options.maxWaiting) {
-        return new ServiceError('overloaded', { retryAfterMs: 1000 });
-      }
-      return undefined;
+      return late || waiting > options.maxWaiting ? overloaded : undefined;
     },
     close() {
       closed = true;

@@ -3,7 +3,7 @@
  * differently is refused, and so is what would be read for nothing; connections end so that the
  * sender still gets its answer. Who calls and what is asked is not looked at here.
  */
-import type { IncomingMessage, Server } from 'node:http';
+import type { IncomingHttpHeaders, IncomingMessage, Server } from 'node:http';
 import type { FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../errors.ts';
 import { problemOf } from './problem.ts';
@@ -55,6 +55,12 @@ export function isLong({ raw }: FastifyRequest): boolean {
   if (raw.complete) return false;
   const length = Number(raw.headers['content-length'] ?? 0);
   return raw.headers['transfer-encoding'] !== undefined || length > SHORT_BODY_BYTES;
+}
+
+/** Whether a body, if there is one, arrives by itself and ends where it says. */
+export function isShort(headers: IncomingHttpHeaders): boolean {
+  if (headers['transfer-encoding'] !== undefined || headers.expect !== undefined) return false;
+  return Number(headers['content-length'] ?? 0) <= SHORT_BODY_BYTES;
 }
 
 /** Before a refusal is sent that does not wait for the body: at "Connection: close" Node would close at once. */
