@@ -129,6 +129,8 @@ test('a revoked key does not come back by a restart, and takes no other with it'
   const caller = store.authenticate(hash('sha256', SECOND));
   const key = await store.keyByDigest(hash('sha256', SECOND));
   assert.ok(caller && key && parseId('key', key.id));
+  await assert.rejects(service.revokeKey(caller, key.id, undefined), { kind: 'conflict' });
+  await service.createKey(caller, { scopes: ['admin'] });
   await service.revokeKey(caller, key.id, undefined);
   assert.deepEqual(await service.bootstrap(SECOND), { kind: 'refused' });
   assert.equal(scopesOf(store, SECOND), undefined);
