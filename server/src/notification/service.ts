@@ -4,8 +4,6 @@
  * `accept` is the hot path: everything that can be refused is refused before the store is asked,
  * then one durable write, then the dispatcher. It reads from caches only.
  */
-import { hash } from 'node:crypto';
-import type { Content } from '@tidings/contracts/content';
 import type {
   CreateNotification,
   EditNotification,
@@ -20,6 +18,8 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServiceError } from '../errors.ts';
 import type { TemplateService } from '../template/service.ts';
 import { checkContent } from './content.ts';
+import { requestOf } from './edited-request.ts';
+import { digestKey } from './idempotency.ts';
 import {
   AUTO,
   laneOf,
@@ -31,10 +31,10 @@ import type {
   FoundMessage,
   IdempotencyKey,
   NotificationStore,
-  QueueEntry,
   SearchFilter,
 } from './notification-store.ts';
 import { decidePriority } from './priority.ts';
+import { entriesOf } from './queue-entry.ts';
 import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
 
 export interface NotificationServiceOptions {
@@ -398,75 +398,6 @@ function notForTests(): ServiceError {
 /** Operators see every application; everybody else its own. */
 export function scopeOf(caller: Caller): number | null {
   return caller.scopes.includes('admin') ? null : caller.applicationId;
-}
-
-function entriesOf(accepted: {
-  id: number;
-  applicationId: number;
-  body: NotificationBody;
-  text: string;
-  watched: boolean;
-  defaultOrder: readonly string[];
-}): QueueEntry[] {
-  const { id, applicationId, body, text, watched, defaultOrder } = accepted;
-  return body.routes.map((route, i) => ({
-    messageId: id + 1 + i,
-    notificationId: id,
-    applicationId,
-    lane: laneOf(body.priority),
-    channel: route[0] === AUTO ? likelyChannel(body, defaultOrder) : (route[0] as string),
-    claim: 0,
-    attempt: 0,
-    attemptsBefore: 0,
-    step: 0,
-    route: null,
-    body: text,
-    watched,
-    suspect: false,
-  }));
-}
-
-/** Which channel delivery will probably choose: entries wait beside others of their channel. */
-function likelyChannel(body: NotificationBody, defaultOrder: readonly string[]): string {
-  if (body.to['userId'] !== undefined) return AUTO;
-  return defaultOrder.find((channel) => body.to[channel] !== undefined) ?? AUTO;
-}
-
-/** 132 bits of SHA-256: enough that no two keys meet, short enough to store for each request. */
-const DIGEST_LENGTH = 22;
-
-function digestKey(caller: Caller, route: string, key: string, request: string): IdempotencyKey {
-  const digest = (text: string): string =>
-    hash('sha256', text, 'base64url').slice(0, DIGEST_LENGTH);
-  return {
-    keyDigest: digest(`${caller.applicationId}\n${caller.kind}\n${route}\n${key}`),
-    requestDigest: digest(request),
-  };
-}
-
-/** The stored body as a request again, with a change applied. */
-function requestOf(body: NotificationBody, change: EditNotification): CreateNotification {
-  const time = (at: number | null): string | undefined =>
-    at === null ? undefined : new Date(at).toISOString();
-  const content: Content | undefined = change.content ?? body.content ?? undefined;
-  const routes = body.routes;
-  const automatic = routes.length === 1 && routes[0]?.[0] === AUTO;
-  return {
-    to: body.to as CreateNotification['to'],
-    ...(body.template && !change.content ? { template: body.template } : { content }),
-    data: change.data ?? body.data,
-    ...(routes.length > 1
-      ? { channels: routes.map((route) => route[0] as string) }
-      : automatic
-        ? {}
-        : { route: routes[0] }),
-    priority: change.priority ?? body.priority,
-    category: change.category ?? body.category ?? undefined,
-    sendAt: change.sendAt ?? time(body.sendAt),
-    expiresAt: change.expiresAt ?? time(body.expiresAt),
-    metadata: change.metadata ?? body.metadata,
-    collapseKey: change.collapseKey ?? body.collapseKey ?? undefined,
-  };
 }
 
 function hintOrTime(hints: Hints, clock: Clock, topics: string[], waitMs: number): Promise<void> {
