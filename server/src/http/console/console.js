@@ -26,6 +26,7 @@ const TONES = {
   suppressed: ['wait', '∅'],
   cancelled: ['wait', '−'],
 };
+const ENDED = ['delivered', 'failed', 'expired', 'suppressed', 'cancelled'];
 const REFRESH_MS = 3000;
 let refresh;
 
@@ -37,7 +38,9 @@ function el(name, attributes = {}, ...children) {
     else if (value !== undefined && value !== false)
       element.setAttribute(key, value === true ? '' : value);
   }
-  element.append(...children.flat().filter((child) => child !== undefined && child !== null));
+  element.append(
+    ...children.flat().filter((child) => child !== undefined && child !== null && child !== false),
+  );
   return element;
 }
 
@@ -287,9 +290,13 @@ async function notification(id) {
     el(
       'form',
       {},
-      act(text('resend'), `/v1/notifications/${id}/resend`),
-      act(text('cancel'), `/v1/notifications/${id}/cancel`),
-      act(text('remove'), `/v1/notifications/${id}`, 'DELETE'),
+      // Only what can be done: an ended message is not cancelled, a waiting one neither resent nor removed.
+      found.messages.every(({ status }) => status !== 'scheduled') &&
+        act(text('resend'), `/v1/notifications/${id}/resend`),
+      found.messages.some(({ status }) => ['scheduled', 'accepted'].includes(status)) &&
+        act(text('cancel'), `/v1/notifications/${id}/cancel`),
+      found.messages.every(({ status }) => ENDED.includes(status)) &&
+        act(text('remove'), `/v1/notifications/${id}`, 'DELETE'),
     ),
     table(
       text('messages'),
@@ -361,9 +368,12 @@ function send() {
           ),
         ),
       ),
-      field('address', el('input', { name: 'address', required: true, value: 'ada@example.com' })),
-      field('title', el('input', { name: 'title', required: true, value: 'Hello' })),
-      field('text', el('textarea', { name: 'text', required: true }, 'It works.')),
+      field(
+        'address',
+        el('input', { name: 'address', required: true, placeholder: 'ada@example.com' }),
+      ),
+      field('title', el('input', { name: 'title', required: true, placeholder: 'Hello' })),
+      field('text', el('textarea', { name: 'text', required: true, placeholder: 'It works.' })),
       el('button', { class: 'first', type: 'submit' }, text('send')),
     ),
   );
