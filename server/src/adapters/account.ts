@@ -82,10 +82,7 @@ function resolveAccount(
     const missing = error?.keyword === 'required';
     const message = missing ? 'is required' : (error?.message ?? 'is not valid');
     // The beginning of the variable: what is missing may be a group of settings.
-    const variable = `TIDINGS_${setting.channel}_${provider.name}_${key}`
-      .replace(/[^a-z0-9]+/gi, '_')
-      .replace(/(?<=[a-z0-9])(?=[A-Z])/g, '_')
-      .toUpperCase();
+    const variable = accountVariable(setting.channel, provider, key);
     throw new ConfigError(
       `accounts ${id}: ${key}`,
       `${message} (${variable}${missing ? '…' : ''})`,
@@ -126,6 +123,11 @@ function fromEnvironment(
   return found;
 }
 
+/** The variable of a provider's setting: `TIDINGS_EMAIL_SMTP_FROM_ADDRESS`. */
+function accountVariable(channel: string, { name }: ProviderDefinition, key: string): string {
+  return variableOf(`${channel}.${name}.${key}`).replaceAll('-', '_');
+}
+
 function takeVariables(
   left: Map<string, string>,
   channel: string,
@@ -134,7 +136,7 @@ function takeVariables(
   const config: Record<string, unknown> = {};
   const keys = settingKeys(provider.configSchema as unknown as SchemaNode);
   for (const [key, node] of keys) {
-    const variable = variableOf(`${channel}.${provider.name}.${key}`).replaceAll('-', '_');
+    const variable = accountVariable(channel, provider, key);
     const text = left.get(variable);
     if (text === undefined) continue;
     left.delete(variable);

@@ -44,6 +44,8 @@ export interface ApiRole extends RunningRole {
   applications: ReturnType<typeof createApplicationService>;
 }
 
+type Accounts = ReturnType<typeof resolveAccounts>;
+
 export interface ApiEnvironment {
   /** Metrics of all other threads. */
   otherMetrics(): Promise<ThreadMetrics[]>;
@@ -60,6 +62,7 @@ export async function startApi(
   const box = new SecretBox(key);
   const log = pino({ level: config.log.level, base: { thread: 'api' } });
   const catalog = await loadCatalog(config.plugins);
+  const accounts = resolveAccounts(config, catalog, process.env);
   const stores = openStores(config, {
     ports,
     clock,
@@ -83,7 +86,7 @@ export async function startApi(
     store: stores.notifications,
     events: stores.events,
     templates,
-    adapters: { ...catalog, refusal: addressRefusal(config, catalog) },
+    adapters: { ...catalog, refusal: addressRefusal(accounts) },
     dispatcher: createDispatcher(queue),
     hints,
     clock,
@@ -132,7 +135,7 @@ export async function startApi(
       operationRoutes({
         notifications,
         applications: stores.applications,
-        channels: describeChannels(config, catalog),
+        channels: describeChannels(accounts, catalog),
       }),
       templateRoutes({ templates }),
       categoryRoutes({ templates }),
@@ -141,7 +144,7 @@ export async function startApi(
       webhookEndpointRoutes({
         webhookEndpoints: createWebhookEndpointService({
           store: stores.webhookEndpoints,
-          guard: webhookGuard(config, catalog),
+          guard: webhookGuard(accounts),
           clock,
         }),
       }),
@@ -234,8 +237,7 @@ async function close(app: FastifyInstance, hub: InboxHub): Promise<void> {
   await app.close();
 }
 
-function describeChannels(config: Config, catalog: Catalog): ChannelInfo[] {
-  const accounts = resolveAccounts(config, catalog, process.env);
+function describeChannels(accounts: Accounts, catalog: Catalog): ChannelInfo[] {
   return catalog.channels().map((channel) => {
     const adapter = catalog.adapter(channel);
     const configured = (accounts.get(channel) ?? []).map(({ id, provider }) => ({
@@ -261,8 +263,7 @@ function describeChannels(config: Config, catalog: Catalog): ChannelInfo[] {
 }
 
 /** Asks the first account of a channel, which is the one that would send. */
-function addressRefusal(config: Config, catalog: Catalog) {
-  const accounts = resolveAccounts(config, catalog, process.env);
+function addressRefusal(accounts: Accounts) {
   return (channel: string, address: unknown): string | undefined => {
     const [account] = accounts.get(channel) ?? [];
     return account?.provider.checkAddress?.(address as never, account.config);
@@ -270,7 +271,7 @@ function addressRefusal(config: Config, catalog: Catalog) {
 }
 
 /** The same guard at save as the provider has at connect: built from the account's own settings. */
-function webhookGuard(config: Config, catalog: Catalog) {
-  const [account] = resolveAccounts(config, catalog, process.env).get('webhook') ?? [];
+function webhookGuard(accounts: Accounts) {
+  const [account] = accounts.get('webhook') ?? [];
   return createAddressGuard((account?.config ?? {}) as never);
 }

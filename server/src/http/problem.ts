@@ -64,15 +64,19 @@ export function problemOf(
 export function sendProblem(reply: FastifyReply, error: ServiceError, status?: number): void {
   const problem = problemOf(error, reply.request.id, status);
   if (error.kind === 'unauthorized') reply.header('www-authenticate', 'Bearer');
-  if (error.retryAfterMs !== undefined) {
-    reply.header('retry-after', Math.max(1, Math.ceil(error.retryAfterMs / 1000)));
-  }
+  reply.headers(retryHeader(error));
   // Serialised here: a route's response schemas describe its success.
   reply
     .code(problem.status)
     .type('application/problem+json')
     .serializer(JSON.stringify)
     .send(problem);
+}
+
+/** In whole seconds, and never at once. */
+function retryHeader({ retryAfterMs }: ServiceError): Record<string, string> {
+  if (retryAfterMs === undefined) return {};
+  return { 'retry-after': String(Math.max(1, Math.ceil(retryAfterMs / 1000))) };
 }
 
 /** Answers many requests with the same error: its text is made once, and only the request's id differs. */
@@ -104,9 +108,7 @@ export class QuickRefusal {
     this.#headers = {
       'content-type': 'application/problem+json',
       'x-content-type-options': 'nosniff',
-      ...(error.retryAfterMs === undefined
-        ? {}
-        : { 'retry-after': String(Math.max(1, Math.ceil(error.retryAfterMs / 1000))) }),
+      ...retryHeader(error),
     };
   }
 }

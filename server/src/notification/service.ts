@@ -245,12 +245,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
       return found;
     },
 
-    async timeline(
-      caller: Caller,
-      id: number,
-    ): Promise<{ record: NotificationRecord; events: MessageEvent[] }> {
-      const found = await record(caller, id);
-      return { record: found, events: await events.timeline(id + 1, id + found.messages.length) };
+    /** Every event of a notification that was read for its caller, oldest first. */
+    timeline({ id, messages }: NotificationRecord): Promise<MessageEvent[]> {
+      return events.timeline(id + 1, id + messages.length);
     },
 
     /** Changes a notification none of whose messages has become due. @throws conflict */

@@ -68,16 +68,15 @@ export class WriterLoop {
 
   #receive(port: MessagePort, request: WriteRequest): void {
     const now = this.#clock.monotonic();
-    if (!request.patient) {
-      this.#hurriedAt = now;
-      this.#run([{ port, calls: request.calls }]);
-    } else if (now - this.#hurriedAt > PATIENCE_MS) {
-      this.#run([{ port, calls: request.calls }]);
-    } else {
+    const batch = { port, calls: request.calls };
+    if (request.patient && now - this.#hurriedAt <= PATIENCE_MS) {
       // Somebody in a hurry was here just now and will be again: one commit serves both.
-      this.#held.push({ port, calls: request.calls });
+      this.#held.push(batch);
       this.#timer ??= this.#clock.after(PATIENCE_MS, () => this.#run([]));
+      return;
     }
+    if (!request.patient) this.#hurriedAt = now;
+    this.#run([batch]);
   }
 
   /** Everything that was held, given or has arrived meanwhile, in one commit. */

@@ -191,10 +191,8 @@ export function notificationRoutes(
         response: { 200: Timeline },
       }),
       async (request) => {
-        const { record, events } = await notifications.timeline(
-          callerOf(request),
-          (await readOf(request)).id,
-        );
+        const record = await readOf(request);
+        const events = await notifications.timeline(record);
         return { items: timelineView(record, events) };
       },
     );
