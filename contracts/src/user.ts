@@ -67,7 +67,7 @@ export const Preferences = Type.Object(
     $id: 'Preferences',
     description:
       'What a user agreed to. The most specific entry decides: category and channel, then category, then channel, then yes. Mandatory categories are always sent.',
-    examples: [{ channels: { sms: false }, categories: { marketing: { enabled: false } } }],
+    examples: [{ channels: { webhook: false }, categories: { marketing: { enabled: false } } }],
   },
 );
 export type Preferences = Static<typeof Preferences>;

@@ -88,6 +88,37 @@ test('a fault of an address names its place', async () => {
   );
 });
 
+test('preferences name channels that exist, each fault by its place', async () => {
+  const email = { email: false };
+  assert.equal(
+    await faultsOf({
+      preferences: {
+        channels: { ...email, emial: false },
+        categories: {
+          news: { channels: email },
+          offers: { enabled: true, channels: { sms: false, constructor: true } },
+        },
+        route: ['email', 'pigeon'],
+      },
+    }),
+    'unknown_channel body.preferences.channels.emial body.preferences.categories.offers.channels.sms body.preferences.categories.offers.channels.constructor body.preferences.route.1',
+  );
+  const preferences = { channels: { emial: false } };
+  const address = { channel: 'pigeon', address: 'x' };
+  assert.equal(
+    await faultsOf({ preferences, addresses: [address] }),
+    'unknown_channel body.preferences.channels.emial body.addresses.0.channel',
+  );
+  await using opened = open();
+  await opened.service.put(CALLER, 'ada', { preferences: { route: ['email'] } });
+  await assert.rejects(opened.service.putPreferences(CALLER, 'ada', preferences), {
+    code: 'unknown_channel',
+    errors: [{ path: 'body.channels.emial', message: 'is not a channel; channels: email' }],
+  });
+  const { preferences: kept } = await opened.service.get(CALLER, 'ada');
+  assert.deepEqual(kept, { route: ['email'] });
+});
+
 test('a time zone is an IANA name', async () => {
   await using opened = open();
   const stored = async (timezone: string) =>

@@ -45,16 +45,18 @@ export function createUserService({ users, adapters, clock }: UserServiceOptions
       id: string,
       request: PutUser,
     ): Promise<{ user: User; created: boolean }> {
-      const profile = checkProfile(request, adapters);
+      const profile = checkRequest(request, adapters);
       return users.put(applicationId, id, profile, request.preferences ?? null, clock.now());
     },
 
-    /** @throws not_found */
+    /** @throws not_found, unknown_channel */
     async putPreferences(
       { applicationId }: Owner,
       id: string,
       preferences: Preferences,
     ): Promise<User> {
+      const unknown = unknownChannels(preferences, 'body', adapters);
+      if (unknown.length > 0) throw invalid('unknown_channel', unknown);
       const user = await users.putPreferences(applicationId, id, preferences, clock.now());
       if (!user) throw notFound('user');
       return user;
@@ -90,9 +92,9 @@ export function addressesOf(user: User | undefined, channel: string): string[] {
 }
 
 /** The profile in its one spelling. Collects every fault, so that a caller mends them in one go. */
-function checkProfile(request: PutUser, adapters: AddressRules): UserProfile {
+function checkRequest(request: PutUser, adapters: AddressRules): UserProfile {
   const faults: FieldError[] = [];
-  const unknown: FieldError[] = [];
+  const unknown = unknownChannels(request.preferences ?? {}, 'body.preferences', adapters);
   const malformed: FieldError[] = [];
   const profile: UserProfile = {
     name: checkName(request.name, faults),
@@ -112,6 +114,35 @@ function checkProfile(request: PutUser, adapters: AddressRules): UserProfile {
   return profile;
 }
 
+/** A misspelt opt-out must not pass: whoever wrote it would be told what they opted out of. */
+function unknownChannels(
+  { channels, categories, route }: Preferences,
+  base: string,
+  adapters: AddressRules,
+): FieldError[] {
+  const inCategories = Object.entries(categories ?? {}).flatMap(([category, entry]) =>
+    Object.keys(entry.channels ?? {}).map((channel) => ({
+      channel,
+      path: `${base}.categories.${category}.channels.${channel}`,
+    })),
+  );
+  const named = [
+    ...Object.keys(channels ?? {}).map((channel) => ({
+      channel,
+      path: `${base}.channels.${channel}`,
+    })),
+    ...inCategories,
+    ...(route ?? []).map((channel, i) => ({ channel, path: `${base}.route.${i}` })),
+  ];
+  return named
+    .filter(({ channel }) => adapters.adapter(channel) === undefined)
+    .map(({ path }) => unknownChannel(path, adapters));
+}
+
+function unknownChannel(path: string, adapters: AddressRules): FieldError {
+  return { path, message: `is not a channel; channels: ${adapters.channels().join(', ')}` };
+}
+
 /** A channel may be unknown or an address malformed; an address that is given twice is kept once. */
 function checkAddresses(
   addresses: readonly Address[],
@@ -122,8 +153,7 @@ function checkAddresses(
   for (const [i, address] of addresses.entries()) {
     const parsed = adapters.adapter(address.channel)?.parseAddress(address.address);
     if (!parsed) {
-      const message = `is not a channel; channels: ${adapters.channels().join(', ')}`;
-      unknown.push({ path: `body.addresses.${i}.channel`, message });
+      unknown.push(unknownChannel(`body.addresses.${i}.channel`, adapters));
     } else if (!parsed.ok) {
       malformed.push({ path: `body.addresses.${i}.address`, message: parsed.message });
     } else {

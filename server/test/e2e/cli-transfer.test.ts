@@ -36,7 +36,7 @@ describe('tidings export and import', () => {
       id: `m${i}`,
       name: `Name ${i}`,
       addresses: [{ channel: 'email', address: `m${i}@example.com` }],
-      preferences: { channels: { sms: i % 2 === 0 } },
+      preferences: { channels: { in_app: i % 2 === 0 } },
     }));
     const stdin = users.map((user) => JSON.stringify(user)).join('\n');
     exited(await cli(['users', 'import', '-'], { stdin }), 0);

@@ -2,6 +2,7 @@
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
 import email from '../../src/adapters/email/adapter.ts';
+import inApp from '../../src/adapters/in-app/adapter.ts';
 import {
   type ApplicationService,
   createApplicationService,
@@ -35,9 +36,10 @@ export interface TestApp extends AsyncDisposable {
 export async function openTestApp(): Promise<TestApp> {
   const records = openTestRecords();
   const { clock, applications, users } = records;
+  const channels = new Map([email, inApp].map((adapter) => [adapter.channel, adapter] as const));
   const adapters = {
-    adapter: (channel: string) => (channel === 'email' ? email : undefined),
-    channels: () => ['email'],
+    adapter: (channel: string) => channels.get(channel),
+    channels: () => [...channels.keys()],
   };
   const service = createApplicationService({ store: applications, clock });
   const app = await buildApp({

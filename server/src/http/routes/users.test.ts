@@ -15,9 +15,9 @@ const PROFILE = {
   attributes: { level: 3, 'line\nbreak': [null, { a: 'é' }], constructor: 'x', toString: 1 },
 };
 const PREFERENCES = {
-  channels: { email: false, constructor: true },
+  channels: { email: false, in_app: true },
   categories: { marketing: { enabled: false, channels: { email: true } }, toString: {} },
-  route: ['sms', 'email'],
+  route: ['in_app', 'email'],
 };
 
 /** A key with every scope of another application. */
@@ -220,6 +220,12 @@ test('a faulty body gets an error that names the field', async () => {
       400,
       'invalid_request',
       'body.preferences.categories.x.channel',
+    ],
+    [
+      { preferences: { channels: { emial: false } } },
+      400,
+      'unknown_channel',
+      'body.preferences.channels.emial',
     ],
     [{ preferences: { route: [] } }, 400, 'invalid_request', 'body.preferences.route'],
     [
