@@ -225,8 +225,8 @@ export const Timeline = Type.Object({ items: Type.Array(Type.Ref('TimelineEvent'
 export const ListNotificationsQuery = Type.Object(
   {
     ...PageQuery,
-    from: Type.Optional(Timestamp),
-    to: Type.Optional(Timestamp),
+    from: Type.Optional({ ...Timestamp, description: 'Accepted then or later.' }),
+    to: Type.Optional({ ...Timestamp, description: 'Accepted before then.' }),
     priority: Type.Optional(PriorityName),
     application: Type.Optional(Type.String({ maxLength: 100 })),
     user: Type.Optional(UserId),
@@ -289,12 +289,20 @@ export type Ledger = Static<typeof Ledger>;
 
 export const Redrive = Type.Object(
   {
+    all: Type.Optional(
+      Type.Boolean({ description: 'True takes every dead letter; nothing else is then named.' }),
+    ),
     messages: Type.Optional(Type.Array(MessageId, { minItems: 1, maxItems: 1000 })),
     channel: Type.Optional(ChannelName),
-    from: Type.Optional(Timestamp),
-    to: Type.Optional(Timestamp),
+    from: Type.Optional({ ...Timestamp, description: 'Accepted then or later.' }),
+    to: Type.Optional({ ...Timestamp, description: 'Accepted before then.' }),
     ratePerSecond: Type.Optional(Type.Integer({ minimum: 1, maximum: 10_000, default: 50 })),
   },
-  { ...closed, $id: 'Redrive' },
+  {
+    ...closed,
+    $id: 'Redrive',
+    description: 'Which dead letters: at least one of messages, channel, from and to, or all.',
+    examples: [{ channel: 'email', ratePerSecond: 50 }, { all: true }],
+  },
 );
 export type Redrive = Static<typeof Redrive>;

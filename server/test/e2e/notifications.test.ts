@@ -358,6 +358,32 @@ describe('after sending', () => {
     const events = await timeline(messages[0]?.notificationId as string);
     assert.ok(events.some(({ type }) => type === 'redriven'));
   });
+
+  it('gives all dead letters new attempts only when that is said', async () => {
+    const { messages } = await outcome({ to: { email: 'permanent-failure@simulate.invalid' } });
+    const redrive = (body: object): Promise<HttpAnswer> =>
+      tidings.call('/v1/dead-letters/redrive', { method: 'POST', body });
+    for (const [body, path] of [
+      [{}, 'body'],
+      [{ ratePerSecond: 1 }, 'body'],
+      [{ all: false }, 'body'],
+      [{ all: true, channel: 'email' }, 'body.all'],
+      [{ all: 'yes' }, 'body.all'],
+      [{ from: inFuture(60), to: inFuture(0) }, 'body.from'],
+      [{ channel: 'email', to: '2026-06-30T23:59:60Z' }, 'body.to'],
+    ] as const) {
+      const answer = await redrive(body);
+      assert.equal(answer.status, 400, answer.text);
+      assert.equal(answer.json<{ errors: { path: string }[] }>().errors[0]?.path, path);
+    }
+    const one = `/v1/notifications/${messages[0]?.notificationId}`;
+    const attempts = async () =>
+      (await tidings.call(one)).json<Notification>().messages[0]?.attempts;
+    assert.equal(await attempts(), 1, 'nothing was taken');
+    const taken = (await redrive({ all: true, ratePerSecond: 10_000 })).json()['taken'];
+    assert.ok(Number(taken) >= 1);
+    await until('another attempt', async () => (await attempts()) === 2 || undefined);
+  });
 });
 
 describe('listing', () => {
@@ -422,8 +448,16 @@ describe('listing', () => {
       ['limit=0', 'query.limit'],
       ['limit=x', 'query.limit'],
       ['from=yesterday', 'query.from'],
+      ['limit=1001', 'query.limit'],
+      ['limit=1&limit=2', 'query.limit'],
       ['status=gone', 'query.status'],
       ['cursor=!', 'query.cursor'],
+      ['user=%ff', 'query.user'],
+      ['user=a%zz', 'query.user'],
+      ['application=%ED%A0%80', 'query.application'],
+      ['limit=1&%ff=x', 'query'],
+      [`from=${inFuture(60)}&to=${inFuture(0)}`, 'query.from'],
+      ['to=2026-06-30T23:59:60Z', 'query.to'],
     ] as const) {
       const answer = await tidings.call(`/v1/notifications?${filter}`);
       assert.equal(answer.status, 400, filter);
@@ -431,6 +465,75 @@ describe('listing', () => {
         answer.json<{ errors: { path: string }[] }>().errors.map((error) => error.path),
         [path],
       );
+    }
+  });
+});
+
+describe('lists', () => {
+  const LISTS = [
+    'notifications',
+    'dead-letters',
+    'templates',
+    'templates/listed/versions',
+    'categories',
+    'users',
+    'api-keys',
+    'applications',
+    'webhook-endpoints',
+  ];
+
+  before(async () => {
+    const content = { email: { subject: 'a', text: 'b' } };
+    for (let i = 0; i < 2; i++) {
+      await outcome({ to: { email: 'permanent-failure@simulate.invalid' } });
+      await tidings.call(`/v1/categories/listed-${i}`, { method: 'PUT', body: {} });
+      await tidings.call(`/v1/users/listed-${i}`, { method: 'PUT', body: {} });
+      await tidings.call('/v1/api-keys', { body: { name: `listed-${i}` } });
+      await tidings.call('/v1/applications', { body: { key: `listed-${i}` } });
+      const url = `https://hooks.example.com/listed-${i}`;
+      await tidings.call('/v1/webhook-endpoints', { body: { url } });
+      const key = ['listed', 'listed-1'][i];
+      await tidings.call('/v1/templates', { body: { key, content } });
+    }
+    await tidings.call('/v1/templates/listed/versions', { body: { content } });
+  });
+
+  it('take their own cursor, and that of no other', async () => {
+    const cursors = new Map<string, string>();
+    for (const list of LISTS) {
+      const page = await tidings.call(`/v1/${list}?limit=1`);
+      const { items, next } = page.json<{ items: object[]; next: string | null }>();
+      assert.ok(next !== null, `${list}: ${page.text}`);
+      const rest = await tidings.call(`/v1/${list}?cursor=${encodeURIComponent(next)}`);
+      assert.equal(rest.status, 200, rest.text);
+      assert.ok(!rest.text.includes(JSON.stringify(items[0])), list);
+      cursors.set(list, next);
+    }
+    for (const list of LISTS) {
+      for (const [other, cursor] of cursors) {
+        if (other === list) continue;
+        const answer = await tidings.call(`/v1/${list}?cursor=${encodeURIComponent(cursor)}`);
+        assert.equal(answer.status, 400, `${list} with a cursor of ${other}`);
+        const [error] = answer.json<{ errors: { path: string; message: string }[] }>().errors;
+        assert.equal(error?.path, 'query.cursor');
+      }
+    }
+  });
+
+  it('name a parameter that they do not have, and a limit that is none', async () => {
+    for (const list of LISTS) {
+      for (const [query, path] of [
+        ['sort=id', 'query.sort'],
+        ['limit=0', 'query.limit'],
+        ['limit=1001', 'query.limit'],
+        ['limit=', 'query.limit'],
+        ['cursor=', 'query.cursor'],
+        ['cursor=%ff', 'query.cursor'],
+      ]) {
+        const answer = await tidings.call(`/v1/${list}?${query}`);
+        assert.equal(answer.status, 400, `${list}?${query}`);
+        assert.equal(answer.json<{ errors: { path: string }[] }>().errors[0]?.path, path);
+      }
     }
   });
 });
@@ -616,7 +719,7 @@ describe('changing what was sent', () => {
       await asTest(path, 'PATCH', { priority: 'high' }),
       await asTest(`${path}/cancel`, 'POST'),
       await asTest(path, 'DELETE'),
-      await asTest('/v1/dead-letters/redrive', 'POST', {}),
+      await asTest('/v1/dead-letters/redrive', 'POST', { all: true }),
     ];
     assert.deepEqual(
       tried.map(({ status }) => status),

@@ -381,11 +381,12 @@ function send() {
 
 async function deadLetters() {
   const page = await api('/v1/dead-letters?limit=100');
-  const redrive = (messages) => async () => {
+  const redrive = (selection) => async () => {
+    if (selection.all && !confirm(text('redriveAllSure'))) return;
     try {
       const { taken } = await api('/v1/dead-letters/redrive', {
         method: 'POST',
-        body: { ...(messages ? { messages } : {}), ratePerSecond: 50 },
+        body: { ...selection, ratePerSecond: 50 },
       });
       say(`${text('taken')}: ${taken}`);
       await render();
@@ -403,14 +404,26 @@ async function deadLetters() {
       el('td', {}, item.reason ?? ''),
       el('td', {}, String(item.attempts)),
       el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)),
-      el('td', {}, el('button', { type: 'button', onclick: redrive([item.id]) }, text('redrive'))),
+      el(
+        'td',
+        {},
+        el(
+          'button',
+          { type: 'button', onclick: redrive({ messages: [item.id] }) },
+          text('redrive'),
+        ),
+      ),
     ),
   );
   show(
     el('h1', {}, text('deadLetters')),
     rows.length === 0
       ? el('div', { class: 'empty' }, text('noDeadLetters'))
-      : el('form', {}, el('button', { type: 'button', onclick: redrive() }, text('redriveAll'))),
+      : el(
+          'form',
+          {},
+          el('button', { type: 'button', onclick: redrive({ all: true }) }, text('redriveAll')),
+        ),
     rows.length === 0
       ? ''
       : table(

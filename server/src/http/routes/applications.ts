@@ -18,6 +18,7 @@ import { parseId } from '../../id.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn, readableQuery } from './query.ts';
 
 const TAG = 'Applications';
 
@@ -42,8 +43,9 @@ function addApplications(app: FastifyInstance, applications: ApplicationService)
       response: { 200: ApplicationPage },
     }),
     async ({ query: { limit, cursor } }) => {
-      const rows = await applications.list({ limit: limit + 1, before: readCursor(cursor) });
-      return pageOf(rows, limit, { id: ({ id }) => id, item: shown });
+      const before = readCursor(cursorOf('applications', cursor));
+      const rows = await applications.list({ limit: limit + 1, before });
+      return pageIn('applications', pageOf(rows, limit, { id: ({ id }) => id, item: shown }));
     },
   );
 
@@ -68,21 +70,28 @@ function shown({ key, name, createdAt }: Application): Application {
 function addApiKeys(app: FastifyInstance, applications: ApplicationService): void {
   app.get<{ Querystring: ListApiKeysQuery & { limit: number } }>(
     '/v1/api-keys',
-    described('manage', {
-      id: 'listApiKeys',
-      tag: TAG,
-      summary: 'List API keys, newest first',
-      querystring: ListApiKeysQuery,
-      response: { 200: ApiKeyPage },
-    }),
+    {
+      ...described('manage', {
+        id: 'listApiKeys',
+        tag: TAG,
+        summary: 'List API keys, newest first',
+        querystring: ListApiKeysQuery,
+        response: { 200: ApiKeyPage },
+      }),
+      preValidation: readableQuery,
+    },
     async (request) => {
       const { limit, cursor, application } = request.query;
-      const page = { application, limit: limit + 1, before: readCursor(cursor) };
+      const before = readCursor(cursorOf('api-keys', cursor));
+      const page = { application, limit: limit + 1, before };
       const keys = await applications.listKeys(callerOf(request), page);
-      return pageOf(keys, limit, {
-        id: ({ id }) => parseId('key', id) as number,
-        item: (key) => key,
-      });
+      return pageIn(
+        'api-keys',
+        pageOf(keys, limit, {
+          id: ({ id }) => parseId('key', id) as number,
+          item: (key) => key,
+        }),
+      );
     },
   );
 
@@ -104,15 +113,18 @@ function addApiKeys(app: FastifyInstance, applications: ApplicationService): voi
 
   app.delete<{ Params: { keyId: string }; Querystring: RevokeApiKeyQuery }>(
     '/v1/api-keys/:keyId',
-    described('manage', {
-      id: 'revokeApiKey',
-      tag: TAG,
-      summary: 'Revoke an API key or end a session',
-      description: 'Everywhere within 5 seconds. The key stays in the list.',
-      params: ApiKeyParams,
-      querystring: RevokeApiKeyQuery,
-      response: { 204: Type.Null() },
-    }),
+    {
+      ...described('manage', {
+        id: 'revokeApiKey',
+        tag: TAG,
+        summary: 'Revoke an API key or end a session',
+        description: 'Everywhere within 5 seconds. The key stays in the list.',
+        params: ApiKeyParams,
+        querystring: RevokeApiKeyQuery,
+        response: { 204: Type.Null() },
+      }),
+      preValidation: readableQuery,
+    },
     async (request, reply) => {
       const { params, query } = request;
       await applications.revokeKey(callerOf(request), params.keyId, query.application);

@@ -7,6 +7,7 @@ import type { TemplateService } from '../../template/service.ts';
 import { callerOf } from '../auth.ts';
 import { keyPageOf, readKeyCursor } from '../key-page.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn } from './query.ts';
 
 const TAG = 'Categories';
 const CategoryParams = Type.Object({ key: Key });
@@ -31,9 +32,10 @@ export function categoryRoutes({
       }),
       async (request) => {
         const { limit, cursor } = request.query;
-        const page = { limit: limit + 1, after: readKeyCursor(cursor) };
+        const page = { limit: limit + 1, after: readKeyCursor(cursorOf('categories', cursor)) };
         const { applicationId } = callerOf(request);
-        return keyPageOf(await templates.listCategories(applicationId, page), limit);
+        const found = await templates.listCategories(applicationId, page);
+        return pageIn('categories', keyPageOf(found, limit));
       },
     );
 

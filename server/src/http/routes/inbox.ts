@@ -26,6 +26,7 @@ import {
 } from '../../inbox/service.ts';
 import { callerOf } from '../auth.ts';
 import { described } from '../route.ts';
+import { readableQuery } from './query.ts';
 
 export interface InboxRoutesOptions extends InboxServiceOptions {
   /** Origins of pages that may open inboxes, besides this service's own: `https://shop.example`. */
@@ -122,6 +123,7 @@ function addReading(app: FastifyInstance, service: InboxService, authenticate: C
         querystring: InboxQuery,
         response: { 200: InboxPage },
       }),
+      preValidation: readableQuery,
     },
     async (request) => {
       const { state, category = null, limit, cursor = null } = request.query;

@@ -29,6 +29,7 @@ import { callerOf } from '../auth.ts';
 import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn, rangeOf, readableQuery } from './query.ts';
 
 export interface NotificationRoutesOptions {
   notifications: NotificationService;
@@ -133,15 +134,20 @@ export function notificationRoutes(
 
     app.get(
       '/v1/notifications',
-      described('read', {
-        id: 'listNotifications',
-        tag: TAG,
-        summary: 'List messages, newest first',
-        querystring: ListQuery,
-        response: { 200: MessagePage },
-      }),
+      {
+        ...described('read', {
+          id: 'listNotifications',
+          tag: TAG,
+          summary: 'List messages, newest first',
+          querystring: ListQuery,
+          response: { 200: MessagePage },
+        }),
+        preValidation: readableQuery,
+      },
       async (request) => {
         const query = request.query as ListNotificationsQuery;
+        const range = rangeOf(query, 'query');
+        const before = readCursor(cursorOf('messages', query.cursor));
         const applicationId = await applicationFilter(
           applications,
           callerOf(request),
@@ -151,8 +157,7 @@ export function notificationRoutes(
         const limit = query.limit ?? 50;
         const found = await notifications.list({
           applicationId,
-          from: timeOf(query.from, 'from'),
-          to: timeOf(query.to, 'to'),
+          ...range,
           lane:
             query.priority === undefined ? undefined : (LANES.indexOf(query.priority) as 0 | 1 | 2),
           userId: query.user,
@@ -163,9 +168,9 @@ export function notificationRoutes(
           category: query.category,
           batch: query.batch,
           limit: limit + 1,
-          before: readCursor(query.cursor),
+          before,
         });
-        return messagePage(found, limit, applications);
+        return pageIn('messages', await messagePage(found, limit, applications));
       },
     );
 
@@ -325,15 +330,4 @@ function waitOf(text: string | undefined): number {
   if (text === undefined) return 0;
   const amount = Number.parseInt(text, 10);
   return Math.min(LONGEST_WAIT_MS, text.endsWith('ms') ? amount : amount * 1000);
-}
-
-function timeOf(text: string | undefined, name: string): number | undefined {
-  if (text === undefined) return undefined;
-  const at = Date.parse(text);
-  if (Number.isNaN(at)) {
-    throw new ServiceError('invalid_time', {
-      errors: [{ path: `query.${name}`, message: 'is not a time that exists' }],
-    });
-  }
-  return at;
 }

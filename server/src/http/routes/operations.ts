@@ -5,13 +5,14 @@ import { type Ledger, MessagePage, type Redrive } from '@tidings/contracts/notif
 import { Type } from '@tidings/contracts/schema';
 import type { FastifyInstance } from 'fastify';
 import type { ApplicationStore } from '../../application/application-store.ts';
-import { ServiceError } from '../../errors.ts';
+import { invalid } from '../../errors.ts';
 import { parseId } from '../../id.ts';
 import { type NotificationService, scopeOf } from '../../notification/service.ts';
 import { callerOf } from '../auth.ts';
 import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn, rangeOf } from './query.ts';
 
 export interface ChannelInfo {
   channel: string;
@@ -83,9 +84,9 @@ export function operationRoutes({
           status: 'failed',
           channel,
           limit: limit + 1,
-          before: readCursor(cursor),
+          before: readCursor(cursorOf('dead-letters', cursor)),
         });
-        return messagePage(found, limit, applications);
+        return pageIn('dead-letters', await messagePage(found, limit, applications));
       },
     );
 
@@ -95,17 +96,20 @@ export function operationRoutes({
         id: 'redriveDeadLetters',
         tag: 'Operations',
         summary: 'Give dead letters new attempts, at a capped rate',
+        description:
+          'Those named by `messages`, `channel`, `from` and `to` together, at most a million at once; with `"all": true` every one.',
         body: Type.Ref('Redrive'),
         response: { 202: Type.Object({ taken: Type.Integer() }) },
       }),
       async (request, reply) => {
-        const body = (request.body ?? {}) as Redrive;
+        const body = request.body as Redrive;
+        checkSelection(body);
         const ids = body.messages?.map((id, i) => {
           const message = parseId('msg', id);
           if (message === undefined) {
-            throw new ServiceError('invalid_request', {
-              errors: [{ path: `body.messages.${i}`, message: 'is not a message id' }],
-            });
+            throw invalid('invalid_request', [
+              { path: `body.messages.${i}`, message: 'is not a message id' },
+            ]);
           }
           return message;
         });
@@ -115,4 +119,21 @@ export function operationRoutes({
       },
     );
   };
+}
+
+/** All of them is never what somebody asks for by saying nothing. */
+function checkSelection(body: Redrive): void {
+  const { all, messages, channel, from, to } = body;
+  const selects = [messages, channel, from, to].some((selector) => selector !== undefined);
+  if (!all && !selects) {
+    throw invalid('invalid_request', [
+      { path: 'body', message: 'needs messages, channel, from or to, or "all": true' },
+    ]);
+  }
+  if (all && selects) {
+    throw invalid('invalid_request', [
+      { path: 'body.all', message: 'cannot be given together with messages, channel, from or to' },
+    ]);
+  }
+  rangeOf(body, 'body');
 }

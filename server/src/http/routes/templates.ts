@@ -18,6 +18,7 @@ import { callerOf } from '../auth.ts';
 import { keyPageOf, readKeyCursor } from '../key-page.ts';
 import { readCursor, writeCursor } from '../page.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn } from './query.ts';
 
 const TAG = 'Templates';
 const TemplateParams = Type.Object({ key: Key });
@@ -51,8 +52,9 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
     }),
     async (request) => {
       const { limit, cursor } = request.query;
-      const page = { limit: limit + 1, after: readKeyCursor(cursor) };
-      return keyPageOf(await templates.list(callerOf(request).applicationId, page), limit);
+      const page = { limit: limit + 1, after: readKeyCursor(cursorOf('templates', cursor)) };
+      const found = await templates.list(callerOf(request).applicationId, page);
+      return pageIn('templates', keyPageOf(found, limit));
     },
   );
 
@@ -130,11 +132,12 @@ function addVersions(app: FastifyInstance, templates: TemplateService): void {
     }),
     async (request) => {
       const { limit, cursor } = request.query;
-      const page = { limit, before: readCursor(cursor) };
+      const page = { limit, before: readCursor(cursorOf('versions', cursor)) };
       const { applicationId } = callerOf(request);
       const { items, more } = await templates.versions(applicationId, request.params.key, page);
       const last = items.at(-1);
-      return { items, next: more && last ? writeCursor(last.version) : null };
+      const next = more && last ? writeCursor(last.version) : null;
+      return pageIn('versions', { items, next });
     },
   );
 

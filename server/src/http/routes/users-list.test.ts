@@ -50,7 +50,7 @@ test('a page holds what was asked for, and the last one says so', async () => {
   const [three, last] = await ids('limit=3');
   assert.equal(three, 'abc');
   assert.deepEqual(await ids(`limit=1&cursor=${last}`), ['用'.repeat(128), null]);
-  const longest = Buffer.from('𝒳'.repeat(128)).toString('base64url');
+  const longest = `users.${Buffer.from('𝒳'.repeat(128)).toString('base64url')}`;
   assert.deepEqual(await ids(`cursor=${longest}`), ['', null]);
 });
 
@@ -62,8 +62,11 @@ test('a faulty query gets an error that names the parameter', async () => {
     ['limit=x', 'query.limit'],
     ['cursor=', 'query.cursor'],
     ['cursor=%3D%3D', 'query.cursor'],
-    ['cursor=YQ==', 'query.cursor'],
-    ['cursor=gA', 'query.cursor'],
+    ['cursor=YQ', 'query.cursor'],
+    ['cursor=categories.YQ', 'query.cursor'],
+    ['cursor=users.', 'query.cursor'],
+    ['cursor=users.YQ==', 'query.cursor'],
+    ['cursor=users.gA', 'query.cursor'],
     [`cursor=${'YWFh'.repeat(200)}`, 'query.cursor'],
     ['group=a%20b', 'query.group'],
     ['sort=id', 'query.sort'],

@@ -13,6 +13,7 @@ import { invalid } from '../../errors.ts';
 import type { UserService } from '../../user/service.ts';
 import { callerOf } from '../auth.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn } from './query.ts';
 
 const TAG = 'Users';
 
@@ -81,8 +82,8 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
     }),
     async (request) => {
       const { limit, cursor, group = null } = request.query;
-      const page = { limit: limit + 1, after: readIdCursor(cursor), group };
-      return pageOf(await users.list(callerOf(request), page), limit);
+      const page = { limit: limit + 1, after: readIdCursor(cursorOf('users', cursor)), group };
+      return pageIn('users', pageOf(await users.list(callerOf(request), page), limit));
     },
   );
 }

@@ -16,6 +16,7 @@ import { parseId } from '../../id.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';
 import { described } from '../route.ts';
+import { cursorOf, pageIn } from './query.ts';
 
 const TAG = 'Webhook endpoints';
 
@@ -79,12 +80,16 @@ function addCollection(app: FastifyInstance, endpoints: WebhookEndpoints): void 
     }),
     async (request) => {
       const { limit, cursor } = request.query;
-      const page = { limit: limit + 1, before: readCursor(cursor) };
+      const before = readCursor(cursorOf('webhook-endpoints', cursor));
+      const page = { limit: limit + 1, before };
       const found = await endpoints.list(callerOf(request).applicationId, page);
-      return pageOf(found, limit, {
-        id: ({ id }) => parseId('whe', id) as number,
-        item: (endpoint) => endpoint,
-      });
+      return pageIn(
+        'webhook-endpoints',
+        pageOf(found, limit, {
+          id: ({ id }) => parseId('whe', id) as number,
+          item: (endpoint) => endpoint,
+        }),
+      );
     },
   );
 }
