@@ -48,14 +48,13 @@ export class IdSequence {
   }
 }
 
+/** All texts of ten bits, since an answer names several ids and a division of large numbers is slow. */
+const PAIRS = Array.from(ALPHABET, (high) => Array.from(ALPHABET, (low) => high + low)).flat();
+
 export function formatId(prefix: IdPrefix, id: number): string {
-  let text = '';
-  let rest = id;
-  for (let i = 0; i < LENGTH; i++) {
-    text = ALPHABET[rest % 32] + text;
-    rest = Math.floor(rest / 32);
-  }
-  return `${prefix}_${text}`;
+  const high = Math.floor(id / 2 ** 30);
+  const low = id - high * 2 ** 30;
+  return `${prefix}_${ALPHABET[high >> 20]}${PAIRS[(high >> 10) & 1023]}${PAIRS[high & 1023]}${PAIRS[low >> 20]}${PAIRS[(low >> 10) & 1023]}${PAIRS[low & 1023]}`;
 }
 
 /** The number in an id of this prefix, or undefined when the text is no such id. */

@@ -4,7 +4,7 @@
  */
 import { hash } from 'node:crypto';
 import type { Scope } from '@tidings/contracts/common';
-import type { FastifyInstance, FastifyRequest } from 'fastify';
+import type { FastifyRequest } from 'fastify';
 import type { ApplicationStore, Caller } from '../application/application-store.ts';
 import { ServiceError } from '../errors.ts';
 
@@ -22,24 +22,22 @@ declare module 'fastify' {
 /** Digests of credentials that were valid: hashing costs more than the look-up it is for. */
 const REMEMBERED = 1000;
 
-export function addAuthentication(app: FastifyInstance, applications: ApplicationStore): void {
+/**
+ * Sets the caller of a request, whose key must have the scope.
+ * @throws unauthorized or forbidden
+ */
+export function createAuthentication(
+  applications: ApplicationStore,
+): (request: FastifyRequest, scope: Scope) => void {
   const digests = new Map<string, string>();
-  app.decorateRequest('caller', null);
-  app.addHook('onRequest', (request, _reply, done) => {
-    const { scope } = request.routeOptions.config;
-    if (scope === undefined) return done();
-    try {
-      request.caller = authenticate(request, applications, digests);
-      if (!request.caller.scopes.includes(scope)) {
-        throw new ServiceError('forbidden', {
-          detail: `This key does not have the scope "${scope}".`,
-        });
-      }
-      done();
-    } catch (error) {
-      done(error as Error);
-    }
-  });
+  return (request, scope) => {
+    const caller = authenticate(request, applications, digests);
+    request.caller = caller;
+    if (caller.scopes.includes(scope)) return;
+    throw new ServiceError('forbidden', {
+      detail: `This key does not have the scope "${scope}".`,
+    });
+  };
 }
 
 function authenticate(

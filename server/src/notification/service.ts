@@ -161,16 +161,18 @@ export function createNotificationService(options: NotificationServiceOptions) {
     return found && { id, body: found.body, replayed: true };
   }
 
-  /** The earlier answer to a request that would be refused by now: its time has passed, its template is gone. */
-  async function replayOf(
+  /** The earlier answer to a request that is refused by now: its time has passed, its template is gone. */
+  async function replayOrThrow(
     { applicationId }: Caller,
-    idempotency: IdempotencyKey,
+    idempotency: IdempotencyKey | null,
     now: number,
-  ): Promise<AcceptedNotification | undefined> {
-    const known = await store.findKey(idempotency, now);
-    if (!known) return undefined;
-    if (known.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
-    return earlier(applicationId, known.id);
+    refusal: unknown,
+  ): Promise<AcceptedNotification> {
+    const known = idempotency === null ? undefined : await store.findKey(idempotency, now);
+    if (known?.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
+    const replay = known && (await earlier(applicationId, known.id));
+    if (!replay) throw refusal;
+    return replay;
   }
 
   async function record(caller: Caller, id: number): Promise<NotificationRecord> {
@@ -214,7 +216,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
      * Stores a notification durably and hands it to its lane.
      * @throws ServiceError of kind invalid (with paths), idempotency_mismatch, or unavailable.
      */
-    async accept(
+    accept(
       caller: Caller,
       request: CreateNotification,
       { idempotencyKey, watched, requestText }: AcceptOptions,
@@ -228,10 +230,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
       try {
         body = prepare(caller, request, now);
       } catch (error) {
-        if (idempotency === null) throw error;
-        const replay = await replayOf(caller, idempotency, now);
-        if (!replay) throw error;
-        return replay;
+        return replayOrThrow(caller, idempotency, now, error);
       }
       return keep(caller, body, idempotency, watched);
     },

@@ -8,27 +8,14 @@ import { LANES, type Lane } from '../notification/notification.ts';
 import type { QueueEntry } from '../notification/notification-store.ts';
 import type { Queue, QueueConsumer } from './queue.ts';
 
-/** An entry as it crosses threads: an array clones several times faster than an object. */
-type EntryRow = [
-  messageId: number,
-  notificationId: number,
-  applicationId: number,
-  lane: Lane,
-  channel: string,
-  claim: number,
-  attempt: number,
-  attemptsBefore: number,
-  step: number,
-  route: string[] | null,
-  body: string,
-  watched: boolean,
-];
+/** Values of one entry as it crosses threads: flat lists clone several times faster than objects. */
+const WIDTH = 12;
 
 /** The publishing end, in a thread that accepts. */
 export class MemoryQueuePublisher implements Queue {
   readonly name = 'queue';
   #port: MessagePort;
-  #rows: EntryRow[] = [];
+  #values: unknown[] = [];
 
   constructor(port: MessagePort) {
     this.#port = port;
@@ -43,22 +30,22 @@ export class MemoryQueuePublisher implements Queue {
   }
 
   publish(entries: readonly QueueEntry[]): void {
-    if (this.#rows.length === 0) setImmediate(() => this.#post());
-    for (const e of entries) {
-      this.#rows.push([
-        e.messageId,
-        e.notificationId,
-        e.applicationId,
-        e.lane,
-        e.channel,
-        e.claim,
-        e.attempt,
-        e.attemptsBefore,
-        e.step,
-        e.route,
-        e.body,
-        e.watched,
-      ]);
+    if (this.#values.length === 0) setImmediate(() => this.#post());
+    for (const entry of entries) {
+      this.#values.push(
+        entry.messageId,
+        entry.notificationId,
+        entry.applicationId,
+        entry.lane,
+        entry.channel,
+        entry.claim,
+        entry.attempt,
+        entry.attemptsBefore,
+        entry.step,
+        entry.route,
+        entry.body,
+        entry.watched,
+      );
     }
   }
 
@@ -74,9 +61,9 @@ export class MemoryQueuePublisher implements Queue {
   }
 
   #post(): void {
-    if (this.#rows.length === 0) return;
-    this.#port.postMessage(this.#rows);
-    this.#rows = [];
+    if (this.#values.length === 0) return;
+    this.#port.postMessage(this.#values);
+    this.#values = [];
   }
 }
 
@@ -90,7 +77,7 @@ export class MemoryQueue implements Queue {
   /** Takes what another thread publishes. */
   connect(port: MessagePort): void {
     this.#ports.push(port);
-    port.on('message', (rows: EntryRow[]) => this.publish(rows.map(entryOfRow)));
+    port.on('message', (values: unknown[]) => this.publish(entriesOf(values)));
   }
 
   publish(entries: readonly QueueEntry[]): void {
@@ -120,20 +107,24 @@ export class MemoryQueue implements Queue {
   }
 }
 
-function entryOfRow(row: EntryRow): QueueEntry {
-  return {
-    messageId: row[0],
-    notificationId: row[1],
-    applicationId: row[2],
-    lane: row[3],
-    channel: row[4],
-    claim: row[5],
-    attempt: row[6],
-    attemptsBefore: row[7],
-    step: row[8],
-    route: row[9],
-    body: row[10],
-    watched: row[11],
-    suspect: false,
-  };
+function entriesOf(values: readonly unknown[]): QueueEntry[] {
+  const entries: QueueEntry[] = [];
+  for (let at = 0; at < values.length; at += WIDTH) {
+    entries.push({
+      messageId: values[at] as number,
+      notificationId: values[at + 1] as number,
+      applicationId: values[at + 2] as number,
+      lane: values[at + 3] as Lane,
+      channel: values[at + 4] as string,
+      claim: values[at + 5] as number,
+      attempt: values[at + 6] as number,
+      attemptsBefore: values[at + 7] as number,
+      step: values[at + 8] as number,
+      route: values[at + 9] as string[] | null,
+      body: values[at + 10] as string,
+      watched: values[at + 11] as boolean,
+      suspect: false,
+    });
+  }
+  return entries;
 }

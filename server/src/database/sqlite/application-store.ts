@@ -63,7 +63,7 @@ export class SqliteApplicationStore implements ApplicationStore {
   readonly #keyByDigest: StatementSync;
   readonly #byKey: (key: string) => ApplicationRecord | undefined;
   readonly #byId: (id: number) => ApplicationRecord | undefined;
-  readonly #credentials: (lookup: string) => Credential[];
+  readonly #credential: (digest: string) => Credential | undefined;
 
   constructor(options: {
     database: DatabaseSync;
@@ -92,9 +92,16 @@ export class SqliteApplicationStore implements ApplicationStore {
     this.#keyByDigest = database.prepare(`${keys} WHERE digest = ?`);
     this.#byKey = cache.cached((key: string) => recordOf(byKey.get(key)));
     this.#byId = cache.cached((id: number) => recordOf(byId.get(id)));
-    this.#credentials = cache.cached((lookup: string) =>
-      (byLookup.all(lookup) as KeyRow[]).map(credentialOf),
-    );
+    this.#credential = cache.cached((digest: string) => {
+      const given = Buffer.from(digest);
+      const found = byLookup.all(digest.slice(0, LOOKUP_LENGTH)) as KeyRow[];
+      return found
+        .map(credentialOf)
+        .find(
+          (credential) =>
+            credential.digest.length === given.length && timingSafeEqual(credential.digest, given),
+        );
+    });
   }
 
   async create(input: { key: string; name: string }): Promise<ApplicationRecord> {
@@ -137,14 +144,9 @@ export class SqliteApplicationStore implements ApplicationStore {
   }
 
   authenticate(digest: string): Caller | undefined {
-    const given = Buffer.from(digest);
-    for (const credential of this.#credentials(digest.slice(0, LOOKUP_LENGTH))) {
-      if (credential.digest.length !== given.length) continue;
-      if (!timingSafeEqual(credential.digest, given)) continue;
-      const valid = !credential.revoked && credential.expiresAt > this.#clock.now();
-      return valid ? credential.caller : undefined;
-    }
-    return undefined;
+    const credential = this.#credential(digest);
+    if (credential === undefined || credential.revoked) return undefined;
+    return credential.expiresAt > this.#clock.now() ? credential.caller : undefined;
   }
 
   async keyByDigest(digest: string): Promise<ApiKey | undefined> {

@@ -27,6 +27,7 @@ import type {
 import { entryOf, type MessageRow, STATUS, stateOf, statusName } from './message-row.ts';
 import type { MessageSearch } from './message-search.ts';
 import type {
+  AcceptAnswer,
   AcceptArgument,
   ClaimArgument,
   CompletionArgument,
@@ -77,7 +78,7 @@ export class SqliteNotificationStore implements NotificationStore {
     );
   }
 
-  async accept({
+  accept({
     applicationId,
     lane,
     body,
@@ -86,7 +87,7 @@ export class SqliteNotificationStore implements NotificationStore {
     idempotency,
   }: NewNotification): Promise<AcceptResult> {
     const scheduled = body.sendAt !== null && body.sendAt > body.createdAt;
-    const answer = await this.#writer.call<number>('accept', [
+    const argument: AcceptArgument = [
       applicationId,
       lane,
       body.routes.length,
@@ -96,9 +97,8 @@ export class SqliteNotificationStore implements NotificationStore {
       text,
       idempotency?.keyDigest ?? null,
       idempotency?.requestDigest ?? null,
-    ] satisfies AcceptArgument);
-    if (answer > 0) return { kind: 'accepted', id: answer };
-    return answer === 0 ? { kind: 'mismatch' } : { kind: 'replayed', id: -answer };
+    ];
+    return this.#writer.call<number>('accept', argument).then(acceptResult);
   }
 
   async findKey(
@@ -106,9 +106,10 @@ export class SqliteNotificationStore implements NotificationStore {
     now: number,
   ): Promise<Exclude<AcceptResult, { kind: 'accepted' }> | undefined> {
     const argument = [keyDigest, requestDigest, now];
-    const answer = await this.#writer.call<number | null>('findKey', argument);
-    if (answer === null) return undefined;
-    return answer === 0 ? { kind: 'mismatch' } : { kind: 'replayed', id: -answer };
+    const answer = await this.#writer.call<AcceptAnswer | null>('findKey', argument);
+    return answer === null
+      ? undefined
+      : (acceptResult(answer) as Exclude<AcceptResult, { kind: 'accepted' }>);
   }
 
   claim(claims: readonly Claim[]): Promise<boolean[]> {
@@ -269,6 +270,11 @@ export class SqliteNotificationStore implements NotificationStore {
       oldestDueMs: row['oldest'] === null ? 0 : Math.max(0, now - (row['oldest'] as number)),
     }));
   }
+}
+
+function acceptResult(answer: AcceptAnswer): AcceptResult {
+  if (answer > 0) return { kind: 'accepted', id: answer };
+  return answer === 0 ? { kind: 'mismatch' } : { kind: 'replayed', id: -answer };
 }
 
 function isEnded(

@@ -6,6 +6,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { type PlainError, ServiceError } from '../../errors.ts';
+import { type PackedCalls, packCalls } from './call-codec.ts';
 import type { Answers, Call, GroupWriter } from './group-writer.ts';
 
 export interface WriteClient {
@@ -24,7 +25,7 @@ interface Waiter {
 
 /** What a client posts to the writer's thread and what comes back. */
 export interface WriteRequest {
-  calls: Call[];
+  calls: PackedCalls;
   /** The calls may wait a moment for the commit of others, which then costs nothing more. */
   patient: boolean;
 }
@@ -130,7 +131,8 @@ export class ThreadWriteClient extends BatchingClient {
   protected override send(calls: Call[]): void {
     // The reply must arrive even when nothing else keeps the thread alive.
     this.#port.ref();
-    this.#port.postMessage({ calls, patient: this.#patient } satisfies WriteRequest);
+    const request: WriteRequest = { calls: packCalls(calls), patient: this.#patient };
+    this.#port.postMessage(request);
   }
 
   protected override receive(answers: Answers): void {

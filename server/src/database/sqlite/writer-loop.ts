@@ -6,6 +6,7 @@ import { statSync } from 'node:fs';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
 import type { PlainError } from '../../errors.ts';
+import { unpackCalls } from './call-codec.ts';
 import type { Answers, Call, GroupWriter } from './group-writer.ts';
 import type { WriteRequest, WriteResponse } from './write-client.ts';
 
@@ -68,7 +69,7 @@ export class WriterLoop {
 
   #receive(port: MessagePort, request: WriteRequest): void {
     const now = this.#clock.monotonic();
-    const batch = { port, calls: request.calls };
+    const batch = { port, calls: unpackCalls(request.calls) };
     if (request.patient && now - this.#hurriedAt <= PATIENCE_MS) {
       // Somebody in a hurry was here just now and will be again: one commit serves both.
       this.#held.push(batch);
@@ -88,7 +89,7 @@ export class WriterLoop {
     for (const port of this.#ports) {
       for (let more = receiveMessageOnPort(port); more; more = receiveMessageOnPort(port)) {
         const { calls, patient } = more.message as WriteRequest;
-        batches.push({ port, calls });
+        batches.push({ port, calls: unpackCalls(calls) });
         if (!patient) this.#hurriedAt = this.#clock.monotonic();
       }
     }
