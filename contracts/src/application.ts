@@ -2,6 +2,7 @@
 
 import { closed, KEY_KINDS, Key, Page, PageQuery, SCOPES, Timestamp } from './common.ts';
 import { type Static, Type } from './schema.ts';
+import { pattern } from './schema-fault.ts';
 
 export const CreateApplication = Type.Object(
   { key: Key, name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })) },
@@ -43,7 +44,10 @@ export const CreateApiKey = Type.Object(
 export type CreateApiKey = Static<typeof CreateApiKey>;
 
 export const ApiKeyId = Type.String({
-  pattern: '^key_[0-9a-hjkmnp-tv-z]{11}$',
+  pattern: pattern(
+    '^key_[0-9a-hjkmnp-tv-z]{11}$',
+    'must be the id of an API key, such as key_00h4p8s3t6v',
+  ),
   examples: ['key_00h4p8s3t6v'],
 });
 

@@ -4,6 +4,7 @@
  * clients take their types from them. Nothing here knows how the server works.
  */
 import { type TSchema, Type } from './schema.ts';
+import { pattern } from './schema-fault.ts';
 
 export const PRIORITIES = ['high', 'medium', 'low'] as const;
 export type Priority = (typeof PRIORITIES)[number];
@@ -41,7 +42,10 @@ export const SCOPES = ['send', 'read', 'manage', 'admin'] as const;
 export type Scope = (typeof SCOPES)[number];
 
 /** Channels are an open set: each adapter folder adds one. */
-export const CHANNEL_PATTERN = '^[a-z][a-z0-9_]{0,31}$';
+export const CHANNEL_PATTERN = pattern(
+  '^[a-z][a-z0-9_]{0,31}$',
+  'must be the name of a channel, such as email or in_app',
+);
 export const ChannelName = Type.String({
   pattern: CHANNEL_PATTERN,
   description: 'A channel, such as `email`, `in_app` or `webhook`.',
@@ -63,11 +67,17 @@ export const Timestamp = Type.String({
 });
 
 /** Keys that people choose: template keys, categories, groups. */
-export const KEY_PATTERN = '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$';
+export const KEY_PATTERN = pattern(
+  '^[A-Za-z0-9][A-Za-z0-9_.:-]{0,99}$',
+  'must be 1 to 100 letters, digits, dots, colons, hyphens or underscores, the first a letter or digit',
+);
 export const Key = Type.String({ pattern: KEY_PATTERN, examples: ['order-shipped'] });
 
 /** Identifier of a user in the calling system; any visible characters, no control characters. */
-export const USER_ID_PATTERN = '^[^\\u0000-\\u001f\\u007f]{1,128}$';
+export const USER_ID_PATTERN = pattern(
+  '^[^\\u0000-\\u001f\\u007f]{1,128}$',
+  'must be 1 to 128 characters without control characters',
+);
 export const UserId = Type.String({
   pattern: USER_ID_PATTERN,
   description: "The caller's own id of the user.",
@@ -75,7 +85,10 @@ export const UserId = Type.String({
 });
 
 export const Locale = Type.String({
-  pattern: '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$',
+  pattern: pattern(
+    '^[A-Za-z]{2,3}(-[A-Za-z0-9]{2,8})*$',
+    'must be a language tag such as en or zh-CN',
+  ),
   maxLength: 35,
   description: 'BCP 47 language tag.',
   examples: ['zh-CN'],

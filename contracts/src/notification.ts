@@ -18,19 +18,29 @@ import {
 } from './common.ts';
 import { Content } from './content.ts';
 import { type Static, Type } from './schema.ts';
+import { pattern } from './schema-fault.ts';
 
 /** Where a notification is read, a message of it names it as well. */
 export const NotificationOrMessageId = Type.String({
-  pattern: '^(ntf|msg)_[0-9a-hjkmnp-tv-z]{11}$',
+  pattern: pattern(
+    '^(ntf|msg)_[0-9a-hjkmnp-tv-z]{11}$',
+    'must be the id of a notification or message, such as ntf_00h4p8s3t6v',
+  ),
   description: 'The id of a notification, or of a message of it.',
   examples: ['ntf_00h4p8s3t6v'],
 });
 export const NotificationId = Type.String({
-  pattern: '^ntf_[0-9a-hjkmnp-tv-z]{11}$',
+  pattern: pattern(
+    '^ntf_[0-9a-hjkmnp-tv-z]{11}$',
+    'must be the id of a notification, such as ntf_00h4p8s3t6v',
+  ),
   examples: ['ntf_00h4p8s3t6v'],
 });
 export const MessageId = Type.String({
-  pattern: '^msg_[0-9a-hjkmnp-tv-z]{11}$',
+  pattern: pattern(
+    '^msg_[0-9a-hjkmnp-tv-z]{11}$',
+    'must be the id of a message, such as msg_00h4p8s3t6w',
+  ),
   examples: ['msg_00h4p8s3t6w'],
 });
 

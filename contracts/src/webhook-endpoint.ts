@@ -2,9 +2,13 @@
 
 import { closed, Page, PageQuery, Timestamp } from './common.ts';
 import { type Static, Type } from './schema.ts';
+import { pattern } from './schema-fault.ts';
 
 export const WebhookEndpointId = Type.String({
-  pattern: '^whe_[0-9a-hjkmnp-tv-z]{11}$',
+  pattern: pattern(
+    '^whe_[0-9a-hjkmnp-tv-z]{11}$',
+    'must be the id of a webhook endpoint, such as whe_00h4p8s3t6v',
+  ),
   examples: ['whe_00h4p8s3t6v'],
 });
 

@@ -1,15 +1,15 @@
 /** The only place that knows HTTP status codes: errors as RFC 9457 problem details. */
 import type { ServerResponse } from 'node:http';
 import type { Problem } from '@tidings/contracts/problem';
+import {
+  faultMessage,
+  pathOfFault,
+  type SchemaFault,
+  tellingFaults,
+} from '@tidings/contracts/schema-fault';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import {
-  ERROR_CODES,
-  type ErrorCode,
-  type ErrorKind,
-  type FieldError,
-  ServiceError,
-} from '../errors.ts';
+import { ERROR_CODES, type ErrorCode, type ErrorKind, ServiceError } from '../errors.ts';
 
 const STATUS_OF_KIND: Record<ErrorKind, number> = {
   invalid: 400,
@@ -150,25 +150,16 @@ function clientError(error: FastifyError, status: number): ServiceError {
   return new ServiceError('invalid_request', { detail: error.message });
 }
 
-interface AjvError {
-  instancePath: string;
-  keyword: string;
-  message?: string;
-  params: Record<string, unknown>;
-}
-
 function validationError(error: FastifyError): ServiceError {
   const part = partName(error.validationContext);
-  const faults = (error.validation ?? []) as unknown as AjvError[];
-  // Where no alternative of a union fits, the faults of each alternative only confuse.
-  const unions = faults
-    .filter(({ keyword }) => keyword === 'anyOf')
-    .map(({ instancePath }) => instancePath);
-  const shown = faults.filter(
-    ({ instancePath, keyword }) =>
-      keyword === 'anyOf' || !unions.some((union) => instancePath.startsWith(union)),
-  );
-  const errors = shown.map((fault) => fieldError(part, fault));
+  const faults = tellingFaults((error.validation ?? []) as unknown as SchemaFault[]);
+  const errors = faults.map((fault) => ({
+    path: [part, ...pathOfFault(fault)].join('.'),
+    message:
+      part === 'query' && fault.keyword === 'additionalProperties'
+        ? 'is not a parameter of this request'
+        : faultMessage(fault),
+  }));
   return new ServiceError('invalid_request', {
     detail: errors
       .map(({ path, message }) => `${path} ${message}`)
@@ -182,38 +173,4 @@ function partName(context: string | undefined): string {
   if (context === 'querystring') return 'query';
   if (context === 'headers') return 'header';
   return context === 'params' ? 'path' : 'body';
-}
-
-function fieldError(
-  part: string,
-  { instancePath, keyword, message, params }: AjvError,
-): FieldError {
-  const base = instancePath
-    .split('/')
-    .slice(1)
-    .map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
-  const path = [part, ...base];
-  switch (keyword) {
-    case 'required':
-      return { path: [...path, params['missingProperty']].join('.'), message: 'is required' };
-    case 'additionalProperties':
-      return {
-        path: [...path, params['additionalProperty']].join('.'),
-        message: 'is not a known property',
-      };
-    case 'propertyNames':
-      return {
-        path: [...path, params['propertyName']].join('.'),
-        message: 'is not an acceptable name',
-      };
-    case 'enum':
-      return {
-        path: path.join('.'),
-        message: `must be one of: ${(params['allowedValues'] as string[]).join(', ')}`,
-      };
-    case 'anyOf':
-      return { path: path.join('.'), message: 'does not have any of the allowed forms' };
-    default:
-      return { path: path.join('.'), message: message ?? 'is not valid' };
-  }
 }

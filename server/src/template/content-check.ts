@@ -4,6 +4,7 @@
  * here); what is right in the language of templates, compile.ts.
  */
 import type { ChannelContent } from '@tidings/contracts/content';
+import { faultMessage, pathOfFault, tellingFaults } from '@tidings/contracts/schema-fault';
 import type { ErrorObject, ValidateFunction } from 'ajv';
 import type { FieldError } from '../errors.ts';
 import { createAjv } from '../json-schema.ts';
@@ -117,35 +118,8 @@ function rulesText(schema: Record<string, unknown>): boolean {
 }
 
 function faultsOf(errors: ErrorObject[] | null | undefined): FieldError[] {
-  const found = (errors ?? []).filter(({ keyword }) => keyword !== 'if');
-  // Where no alternative fits, the faults of each alternative only confuse.
-  const unions = found.filter(({ keyword }) => keyword === 'anyOf' || keyword === 'oneOf');
-  return found
-    .filter(
-      (fault) =>
-        unions.includes(fault) ||
-        !unions.some((union) => fault.schemaPath.startsWith(`${union.schemaPath}/`)),
-    )
-    .map(faultOf);
-}
-
-function faultOf({ instancePath, keyword, message, params }: ErrorObject): FieldError {
-  const steps = instancePath.split('/').slice(1);
-  const path = steps.map((step) => step.replaceAll('~1', '/').replaceAll('~0', '~'));
-  const at = (...more: string[]) => [...path, ...more].join('.');
-  switch (keyword) {
-    case 'required':
-      return { path: at(params['missingProperty']), message: 'is required' };
-    case 'additionalProperties':
-      return { path: at(params['additionalProperty']), message: 'is not a known property' };
-    case 'enum':
-      return { path: at(), message: `must be one of: ${params['allowedValues'].join(', ')}` };
-    case 'const':
-      return { path: at(), message: `must be ${JSON.stringify(params['allowedValue'])}` };
-    case 'anyOf':
-    case 'oneOf':
-      return { path: at(), message: 'does not have any of the allowed forms' };
-    default:
-      return { path: at(), message: message ?? 'is not valid' };
-  }
+  return tellingFaults(errors ?? []).map((fault) => ({
+    path: pathOfFault(fault).join('.'),
+    message: faultMessage(fault),
+  }));
 }

@@ -615,6 +615,55 @@ describe('bad input', () => {
     for (const [body, status, code, path] of cases) await refused(body, status, code, path);
   });
 
+  it('says in words what is asked for, and shows no regular expression', async () => {
+    const long = 'x'.repeat(101);
+    const answers = [
+      await post({ to: ADA, content: HELLO }, { query: '?wait=abc' }),
+      await tidings.call('/v1/notifications?user=%00&category=a%20b&sort=id&limit=0'),
+      await tidings.call('/v1/notifications/order-42'),
+      await tidings.call('/v1/webhook-endpoints/x/rotate-secret', { body: { secret: '' } }),
+      await tidings.call('/v1/inbox/stream', { headers: { 'last-event-id': 'x' } }),
+      await post({
+        to: { userId: 'a\nb', email: '', locale: 'English' },
+        content: { title: '', actions: [{ label: 'a' }] },
+        channels: ['E-Mail'],
+        template: 'a b',
+        metadata: { [long]: 'a', b: 'x'.repeat(501) },
+        sendAt: 'tomorrow',
+        collapseKey: 5,
+      }),
+    ];
+    const messages = answers.flatMap((answer) => {
+      assert.doesNotMatch(answer.text, /pattern|must NOT|>=|\^\[|format "|schema in/, answer.text);
+      const { errors = [] } = answer.json<{ errors?: { path: string; message: string }[] }>();
+      return errors.map(({ path, message }) => `${path} ${message}`);
+    });
+    const key =
+      'must be 1 to 100 letters, digits, dots, colons, hyphens or underscores, the first a letter or digit';
+    const id = 'must be 1 to 128 characters without control characters';
+    assert.deepEqual(messages, [
+      'query.wait must be a time such as 5s or 500ms',
+      'query.sort is not a parameter of this request',
+      'query.limit must be at least 1',
+      `query.user ${id}`,
+      `query.category ${key}`,
+      'path.id must be the id of a notification or message, such as ntf_00h4p8s3t6v',
+      'body.secret must be "whsec_" followed by 24 to 64 bytes in base64',
+      'header.last-event-id must be the position of an event, a whole number',
+      `body.to.userId ${id}`,
+      'body.to.locale must be a language tag such as en or zh-CN',
+      'body.to.email must not be empty',
+      `body.template ${key}`,
+      'body.content.title must not be empty',
+      'body.content.actions.0.url is required',
+      'body.channels.0 must be the name of a channel, such as email or in_app',
+      'body.sendAt must be a time with a zone, such as 2026-12-24T08:00:00Z',
+      `body.metadata.${long} is not an acceptable name: must have at most 100 characters`,
+      'body.metadata.b must have at most 500 characters',
+      'body.collapseKey must be a string',
+    ]);
+  });
+
   it('refuses addresses that are more than one', async () => {
     for (const email of [
       'b@y.io\r\nBcc: evil@z.io',

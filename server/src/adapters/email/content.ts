@@ -6,6 +6,7 @@
 import type { ChannelContent } from '@tidings/contracts/content';
 import { Attachment } from '@tidings/contracts/content';
 import { type Static, Type } from '@tidings/contracts/schema';
+import { pattern } from '@tidings/contracts/schema-fault';
 import type { FieldError } from '../../errors.ts';
 import { parseEmailAddress } from './address.ts';
 
@@ -20,7 +21,10 @@ const ATTACHMENT_COUNT_LIMIT = 20;
 const UNBROKEN_TEXT_LIMIT = 900;
 
 /** One line of text: no control character and no line separator of any kind. */
-const ONE_LINE = '^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$';
+const ONE_LINE = pattern(
+  '^[^\\u0000-\\u001f\\u007f-\\u009f\\u2028\\u2029]*$',
+  'must be one line, without control characters',
+);
 const closed = { additionalProperties: false } as const;
 
 export const EmailContent = Type.Object(

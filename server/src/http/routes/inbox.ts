@@ -16,6 +16,7 @@ import {
   type MintInboxToken,
 } from '@tidings/contracts/inbox';
 import { Type } from '@tidings/contracts/schema';
+import { pattern } from '@tidings/contracts/schema-fault';
 import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 import { ServiceError } from '../../errors.ts';
 import {
@@ -58,7 +59,7 @@ const NoQuery = Type.Object({}, { additionalProperties: false });
 const StreamHeaders = Type.Object({
   'last-event-id': Type.Optional(
     Type.String({
-      pattern: '^[0-9]{0,15}$',
+      pattern: pattern('^[0-9]{0,15}$', 'must be the position of an event, a whole number'),
       description: 'Position of the last event that was seen; what came after it is sent first.',
     }),
   ),

@@ -12,6 +12,7 @@ import {
   Timeline,
 } from '@tidings/contracts/notification';
 import { Type } from '@tidings/contracts/schema';
+import { pattern } from '@tidings/contracts/schema-fault';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ApplicationStore, Caller } from '../../application/application-store.ts';
 import { ServiceError } from '../../errors.ts';
@@ -48,7 +49,7 @@ const WaitQuery = Type.Object(
   {
     wait: Type.Optional(
       Type.String({
-        pattern: '^[0-9]{1,5}(ms|s)?$',
+        pattern: pattern('^[0-9]{1,5}(ms|s)?$', 'must be a time such as 5s or 500ms'),
         description: 'Wait up to this long (at most 30s) for the outcome, such as `5s`.',
         examples: ['5s'],
       }),
