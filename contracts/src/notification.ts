@@ -17,7 +17,7 @@ import {
   UserId,
 } from './common.ts';
 import { Content } from './content.ts';
-import { type Static, Type } from './schema.ts';
+import { type Static, type TSchema, Type } from './schema.ts';
 import { pattern } from './schema-fault.ts';
 
 /** Where a notification is read, a message of it names it as well. */
@@ -82,21 +82,20 @@ export const TemplateReference = Type.Union(
 
 const channelList = Type.Array(ChannelName, { minItems: 1, maxItems: 10, uniqueItems: true });
 
-const editable = {
+const CollapseKey = Type.String({
+  minLength: 1,
+  maxLength: 64,
+  description: 'A newer message with the same key replaces the older one where the channel can.',
+});
+
+const options = {
   data: Type.Optional(Data),
   priority: Type.Optional(PriorityName),
   category: Type.Optional(Key),
   sendAt: Type.Optional(Timestamp),
   expiresAt: Type.Optional(Timestamp),
   metadata: Type.Optional(Metadata),
-  collapseKey: Type.Optional(
-    Type.String({
-      minLength: 1,
-      maxLength: 64,
-      description:
-        'A newer message with the same key replaces the older one where the channel can.',
-    }),
-  ),
+  collapseKey: Type.Optional(CollapseKey),
 };
 
 export const CreateNotification = Type.Object(
@@ -112,7 +111,7 @@ export const CreateNotification = Type.Object(
       ...channelList,
       description: 'One message; the next channel is tried when the one before it cannot deliver.',
     }),
-    ...editable,
+    ...options,
   },
   {
     ...closed,
@@ -127,9 +126,29 @@ export const CreateNotification = Type.Object(
 );
 export type CreateNotification = Static<typeof CreateNotification>;
 
+/** A field that an edit may take back. */
+const removable = <T extends TSchema>(schema: T, description: string) =>
+  Type.Optional(Type.Union([schema, Type.Null()], { description }));
+
 export const EditNotification = Type.Object(
-  { ...editable, content: Type.Optional(Content) },
-  { ...closed, minProperties: 1, $id: 'EditNotification' },
+  {
+    data: removable(Data, 'Replaces the values as a whole; null leaves none.'),
+    priority: removable(PriorityName, "null: the template's, else medium."),
+    category: removable(Key, "null: the template's, else none."),
+    sendAt: removable(Timestamp, 'null sends it now.'),
+    expiresAt: removable(Timestamp, 'null: it does not expire.'),
+    metadata: removable(Metadata, 'Replaces the labels as a whole; null leaves none.'),
+    collapseKey: removable(CollapseKey, 'null: it replaces nothing.'),
+    content: Type.Optional(Content),
+  },
+  {
+    ...closed,
+    minProperties: 1,
+    $id: 'EditNotification',
+    description:
+      'What is left out stays as it is; null takes a field back. `content` replaces the content, or the template.',
+    examples: [{ sendAt: '2026-12-24T09:00:00Z', collapseKey: null }],
+  },
 );
 export type EditNotification = Static<typeof EditNotification>;
 
@@ -224,7 +243,12 @@ export const TimelineEvent = Type.Object(
       Type.String({ description: 'What the vendor answered, shortened, secrets masked.' }),
     ),
     providerMessageId: Type.Optional(Type.String()),
-    detail: Type.Optional(OpenObject()),
+    detail: Type.Optional(
+      OpenObject({
+        description:
+          'Of `edited`: `changes` has, by field, what it was (`from`) and became (`to`); values over 4096 characters of JSON are shown by their `length`.',
+      }),
+    ),
   },
   { $id: 'TimelineEvent' },
 );

@@ -18,7 +18,7 @@ import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServiceError } from '../errors.ts';
 import type { TemplateService } from '../template/service.ts';
 import { checkContent } from './content.ts';
-import { requestOf } from './edited-request.ts';
+import { changesOf, requestOf } from './edited-request.ts';
 import { digestKey } from './idempotency.ts';
 import {
   AUTO,
@@ -253,10 +253,12 @@ export function createNotificationService(options: NotificationServiceOptions) {
     async edit(caller: Caller, id: number, change: EditNotification): Promise<NotificationRecord> {
       for (let attempt = 0; attempt < EDIT_ATTEMPTS; attempt++) {
         const found = await changeable(caller, id);
-        const done = await store.edit(id, changed(caller, found, change));
+        const edit = changed(caller, found, change);
+        const done = await store.edit(id, edit);
         if (done === 'edited') {
+          const changes = changesOf(edit.from, edit.to);
           const messageIds = found.messages.map((message) => message.id);
-          await note(messageIds, 'edited', { fields: Object.keys(change) });
+          if (Object.keys(changes).length > 0) await note(messageIds, 'edited', { changes });
           return record(caller, id);
         }
         if (done === 'refused') {

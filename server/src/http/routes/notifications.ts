@@ -30,6 +30,7 @@ import { callerOf } from '../auth.ts';
 import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
 import { described } from '../route.ts';
+import { asAccepted } from './accepted-record.ts';
 import { cursorOf, pageIn, rangeOf, readableQuery } from './query.ts';
 
 export interface NotificationRoutesOptions {
@@ -199,7 +200,7 @@ export function notificationRoutes(
       async (request) => {
         const record = await readOf(request);
         const events = await notifications.timeline(record);
-        return { items: timelineView(record, events) };
+        return { items: timelineView(asAccepted(record, events), events) };
       },
     );
 
@@ -209,6 +210,7 @@ export function notificationRoutes(
         id: 'editNotification',
         tag: TAG,
         summary: 'Change a notification that is still scheduled',
+        description: 'Its timeline then says what was accepted and what was changed when.',
         params: Params,
         body: Type.Ref('EditNotification'),
         response: { 200: Type.Ref('Notification') },
