@@ -123,7 +123,8 @@ export const Metadata = TextMap({
 
 export const Data = OpenObject({
   propertyNames: { maxLength: 200 },
-  description: 'Values for the variables of the template.',
+  description:
+    'Values for the variables of the template. Integers beyond ±9007199254740991 as strings: most JSON readers, this one too, would change them.',
 });
 
 export const closed = { additionalProperties: false } as const;

@@ -22,7 +22,7 @@ describe('strict JSON', () => {
         const text = JSON.stringify(value);
         const plain =
           text.isWellFormed() &&
-          !/\\u0000|\\ud[89a-f]|"__proto__"/i.test(text) &&
+          !/\\u0000|\\ud[89a-f]|"__proto__"|(?<![.0-9])[0-9]{16,}(?![.0-9e])/i.test(text) &&
           !JSON.stringify(value).includes('prototype');
         if (plain) assert.deepEqual(parseStrictJson(text), JSON.parse(text));
       }),
@@ -80,6 +80,37 @@ describe('strict JSON', () => {
     for (const text of ['{"a":"x\\u0000"}', '{"x\\u0000":1}'])
       assert.match(refused(text).message, /NUL/);
     assert.deepEqual(parseStrictJson('{"a":"\\ud83d\\ude00"}'), { a: '😀' });
+  });
+
+  it('refuses integers that would lose digits, and keeps every other number', () => {
+    for (const [text, path] of [
+      ['{"data":{"id":9007199254740992}}', 'body.data.id'],
+      ['{"data":{"id":-9007199254740993}}', 'body.data.id'],
+      ['{"data":{"a":[1,{"b":12345678901234567890}]}}', 'body.data.a.1.b'],
+      ['{"a":1,"b":9007199254740993,"c":"\\ud83d\\ude00"}', 'body.b'],
+      [`{"a":${'9'.repeat(400)}}`, 'body.a'],
+      ['{"a":[1e999]}', 'body.a.0'],
+      ['{"proto":-1e999}', 'body.proto'],
+      ['[9007199254740993]', 'body.0'],
+    ] as const) {
+      const error = refused(text);
+      assert.deepEqual(
+        error.errors?.map((fault) => fault.path),
+        [path],
+      );
+      assert.match(error.message, /would lose digits|too large to be kept/);
+    }
+    for (const text of [
+      '{"a":9007199254740991,"b":-9007199254740991}',
+      '{"a":[1e300,-1.5e20,12345678901234567890.0]}',
+      '{"a":"9007199254740993","b":0.12345678901234567890}',
+      '{"a":{"proto":1e300}}',
+    ]) {
+      assert.deepEqual(parseStrictJson(text), JSON.parse(text));
+    }
+    // What was seen in one body is not held against the next.
+    assert.throws(() => parseStrictJson('{"a":1e300,"a":1}'), /twice/);
+    assert.deepEqual(parseStrictJson('{"a":1}'), { a: 1 });
   });
 
   it('refuses what is no JSON, with where', () => {

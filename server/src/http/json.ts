@@ -2,14 +2,21 @@
  * JSON bodies, stricter than JSON.parse: what two readers could understand differently, or what
  * would hurt code behind it, is refused before anything else sees it.
  *
- * Refused: bytes that are no UTF-8, numbers past the largest, duplicate keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`,
- * lone surrogates and NUL in any text. Costs about as much as the parse itself.
+ * Refused: bytes that are no UTF-8, numbers past the largest, integers that lose digits, duplicate
+ * keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`, lone surrogates and
+ * NUL in any text. Costs about as much as the parse itself.
  */
 import { isUtf8 } from 'node:buffer';
 import { ServiceError } from '../errors.ts';
 
 /** Deeper than any honest message; shallow enough that no recursive code behind it overflows. */
 export const MAX_DEPTH = 32;
+
+/**
+ * Integers beyond it would come out as others (2^53 + 1 as 2^53). All are refused, also those that
+ * happen to be kept: who sends ids learns it from the first and not from every second one.
+ */
+const LARGEST_INTEGER = Number.MAX_SAFE_INTEGER;
 
 const QUOTE = 0x22;
 const BACKSLASH = 0x5c;
@@ -36,7 +43,9 @@ export function parseStrictJson(text: string): unknown {
     throw refuse('body', `is not JSON${placeOf(error as Error, text)}`);
   }
   if (value !== null && typeof value === 'object') {
+    hasLarge = false;
     const found = plain && !text.includes('proto') ? countMembers(value) : inspect(value);
+    if (hasLarge) checkLarge(text);
     if (found !== members) throw refuse('body', 'has the same key twice in one object');
   } else if (typeof value === 'string') {
     checkText(value, 'body');
@@ -80,7 +89,8 @@ function endOfString(text: string, start: number): number {
   return end < 0 ? text.length : end;
 }
 
-const TOO_LARGE = 'has a number that is too large to be kept';
+/** Whether the value that was read last has a number beyond LARGEST_INTEGER. */
+let hasLarge = false;
 
 /** How many members the objects of a value have; no deeper than `scan` lets through. */
 function countMembers(value: object): number {
@@ -88,9 +98,7 @@ function countMembers(value: object): number {
   let members = children === value ? 0 : children.length;
   for (const child of children) {
     if (child !== null && typeof child === 'object') members += countMembers(child);
-    else if (child === Number.POSITIVE_INFINITY || child === Number.NEGATIVE_INFINITY) {
-      throw refuse('body', TOO_LARGE);
-    }
+    else if (typeof child === 'number' && !isKept(child)) hasLarge = true;
   }
   return members;
 }
@@ -113,14 +121,46 @@ function inspect(root: object): number {
       const child = (value as Record<string, unknown>)[key];
       if (typeof child === 'string') {
         if (!isAcceptable(child)) checkText(child, `${path}.${key}`);
-      } else if (child === Number.POSITIVE_INFINITY || child === Number.NEGATIVE_INFINITY) {
-        throw refuse(`${path}.${key}`, TOO_LARGE);
+      } else if (typeof child === 'number') {
+        if (!isKept(child)) hasLarge = true;
       } else if (child !== null && typeof child === 'object') {
         pending.push({ value: child, path: `${path}.${key}` });
       }
     }
   }
   return members;
+}
+
+function isKept(value: number): boolean {
+  return value <= LARGEST_INTEGER && value >= -LARGEST_INTEGER;
+}
+
+/** Stands for a number that cannot be kept, and says why. */
+class Unkept {
+  readonly message: string;
+  constructor(message: string) {
+    this.message = message;
+  }
+}
+
+/** Only the text says whether a number is written as an integer: 1e300 is meant as it is. Reads it anew. */
+function checkLarge(text: string): void {
+  const value = JSON.parse(text, (_key, child: unknown, context?: { source?: string }) => {
+    if (typeof child !== 'number' || isKept(child)) return child;
+    if (!Number.isFinite(child)) return new Unkept('is a number that is too large to be kept');
+    if (!/^-?[0-9]+$/.test(context?.source ?? '')) return child;
+    return new Unkept(
+      `is an integer beyond ${LARGEST_INTEGER}, which would lose digits: send it as a string`,
+    );
+  });
+  refuseUnkept(value, 'body');
+}
+
+function refuseUnkept(value: object, path: string): void {
+  for (const [key, child] of Object.entries(value)) {
+    if (child instanceof Unkept) throw refuse(`${path}.${key}`, child.message);
+    if (child !== null && typeof child === 'object') refuseUnkept(child, `${path}.${key}`);
+  }
 }
 
 function isAcceptable(text: string): boolean {
