@@ -39,10 +39,27 @@ export const contentFields = {
       description: 'Email subject; the title otherwise.',
     }),
   ),
-  text: Type.Optional(Type.String({ minLength: 1, maxLength: 100_000 })),
-  html: Type.Optional(Type.String({ minLength: 1, maxLength: 500_000 })),
-  markdown: Type.Optional(Type.String({ minLength: 1, maxLength: 100_000 })),
-  url: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
+  text: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 100_000, description: 'The message as plain text.' }),
+  ),
+  html: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 500_000,
+      description: 'The message as HTML, for email; `text` goes beside it.',
+    }),
+  ),
+  markdown: Type.Optional(
+    Type.String({
+      minLength: 1,
+      maxLength: 100_000,
+      description:
+        'The message as Markdown, for receivers that show it formatted. It is not made into HTML: without `text`, email and the in-app inbox have it as plain text, as it is written. For formatted mail give `html`.',
+    }),
+  ),
+  url: Type.Optional(
+    Type.String({ minLength: 1, maxLength: 2048, description: 'Where the notification leads.' }),
+  ),
   imageUrl: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
   actions: Type.Optional(Type.Array(Action, { maxItems: 5 })),
   attachments: Type.Optional(Type.Array(Attachment, { maxItems: 20 })),

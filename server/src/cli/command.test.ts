@@ -1,6 +1,6 @@
 /** The command line itself, in this process and without a service: help, usage, options, terminals. */
 import assert from 'node:assert/strict';
-import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { existsSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { Readable, Writable } from 'node:stream';
@@ -101,6 +101,16 @@ describe('help', () => {
     ]) {
       assert.match((await run(['help', ...words.slice(0, 1)])).out, /Usage/);
       assert.match((await run([...words, '--help'])).out, /Examples:\n {2}\$ /);
+    }
+  });
+
+  test('of send names only channels that there are', async () => {
+    const { out } = await run(['send', '--help']);
+    const lists = out.match(/\b[a-z_]+(,[a-z_]+)+\b/g) ?? [];
+    assert.deepEqual(lists, ['email,in_app', 'in_app,email']);
+    for (const channel of lists.flatMap((list) => list.split(','))) {
+      const adapter = `../adapters/${channel.replaceAll('_', '-')}/adapter.ts`;
+      assert.ok(existsSync(new URL(adapter, import.meta.url)), channel);
     }
   });
 
@@ -414,13 +424,13 @@ describe('send --dry-run', () => {
       '--data',
       'y.z:=2',
       '--route',
-      'push,sms',
+      'in_app,email',
     ]);
     assert.deepEqual(request, {
       to: { userId: '1' },
       template: { key: 'a', version: 3 },
       data: { x: '1', y: { z: 2 } },
-      route: ['push', 'sms'],
+      route: ['in_app', 'email'],
     });
   });
 

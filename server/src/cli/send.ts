@@ -31,11 +31,17 @@ export function addSend(program: Command, define: Define): void {
     .option('--format <format>', `format of the recipients: ${FORMATS.join(' or ')}`)
     .option('--channel <channel>', 'send over this channel; bare recipients are its addresses')
     .option('--channels <list>', 'a message over each of these channels: email,in_app')
-    .option('--route <list>', 'one message; the next channel when the one before cannot: push,sms')
+    .option(
+      '--route <list>',
+      'one message; the next channel when the one before cannot: in_app,email',
+    )
     .option('--title <text>')
     .option('--subject <text>', 'email subject; otherwise the title, or the first line of the text')
     .option('--html <html>', 'HTML, or @file')
-    .option('--markdown <markdown>', 'Markdown, or @file')
+    .option(
+      '--markdown <markdown>',
+      'Markdown, or @file; email shows it as it is written: see --html',
+    )
     .option('--link <url>', 'where the notification leads')
     .option('--attach <file>', 'attachment (repeatable)', collect)
     .option('--content <json>', 'whole content as JSON, or @file.json')

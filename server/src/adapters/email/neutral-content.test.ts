@@ -1,5 +1,6 @@
 import assert from 'node:assert/strict';
 import { describe, test } from 'node:test';
+import { contentFields } from '@tidings/contracts/content';
 import { Liquid } from 'liquidjs';
 import { emailFromContent } from './neutral-content.ts';
 
@@ -23,9 +24,14 @@ describe('neutral content as email', () => {
       text: 'x',
       html: '<p>x',
     });
-    assert.equal(emailFromContent({ title: 'T', markdown: '*x*' })?.['text'], '*x*');
     assert.equal(emailFromContent({ title: 'T', html: '<p>x' })?.['text'], undefined);
     assert.equal(emailFromContent({ title: 'T', payload: {} })?.['text'], 'T');
+  });
+
+  test('Markdown is mailed as it is written, which its description says', () => {
+    const markdown = '**Friday** [here](https://shop.example)\n\n- <b>a</b>';
+    assert.deepEqual(emailFromContent({ title: 'T', markdown }), { subject: 'T', text: markdown });
+    assert.match(JSON.stringify(contentFields.markdown), /not made into HTML/);
   });
 
   test('links follow the body unless they are in it', () => {

@@ -7,7 +7,7 @@ import type { EmailContent } from './content.ts';
 
 /**
  * The subject is `subject`, else `title`; without either there is no email. The text is `text`, else
- * `markdown` as it is (it reads well), else the title. `url` and `actions` follow the body unless
+ * `markdown` as it is written (nothing here makes HTML of it), else the title. `url` and `actions` follow the body unless
  * they are in it.
  */
 export function emailFromContent(content: Content): ChannelContent | undefined {
