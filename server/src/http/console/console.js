@@ -26,6 +26,9 @@ const TONES = {
   suppressed: ['wait', '∅'],
   cancelled: ['wait', '−'],
 };
+const OPEN = ['scheduled', 'accepted', 'sending', 'sent'];
+/** Stands in the filter for all of OPEN, as the ledger counts them. */
+const PENDING = 'pending';
 const ENDED = ['delivered', 'failed', 'expired', 'suppressed', 'cancelled'];
 const REFRESH_MS = 3000;
 let refresh;
@@ -118,33 +121,42 @@ function query() {
   return new URLSearchParams(location.hash.split('?')[1] ?? '');
 }
 
-async function activity() {
-  const asked = query();
-  const [ledger, page] = await Promise.all([
-    api('/v1/ledger'),
-    api(`/v1/notifications?limit=50&${asked}`),
-  ]);
-  const counts = [
-    'accepted',
-    'pending',
-    'delivered',
-    'failed',
-    'expired',
-    'suppressed',
-    'cancelled',
-  ].map((name) =>
-    el(
+/** A page of messages; what is pending is the newest of each open status, since a list has one. */
+async function messages(asked) {
+  const list = (wanted) => api(`/v1/notifications?limit=50&${new URLSearchParams(wanted)}`);
+  const older = (wanted, { next }) =>
+    next === null ? [] : [`#/activity?${new URLSearchParams({ ...wanted, cursor: next })}`];
+  const filter = Object.fromEntries(asked);
+  const filters =
+    filter.status === PENDING ? OPEN.map((status) => ({ ...filter, status })) : [filter];
+  const pages = await Promise.all(filters.map(list));
+  return {
+    items: pages.flatMap(({ items }) => items).sort((a, b) => (a.id < b.id ? 1 : -1)),
+    older: filters.flatMap((wanted, i) =>
+      older(wanted, pages[i]).map((href) => ({ href, status: wanted.status })),
+    ),
+  };
+}
+
+/** The ledger, each count with the list of what it counts. Everything was accepted: the whole list. */
+function counts(ledger, asked) {
+  return ['accepted', PENDING, ...ENDED].map((name) => {
+    const wanted = name === 'accepted' ? '' : `status=${name}`;
+    return el(
       'a',
       {
-        href:
-          STATUSES.includes(name) && name !== 'accepted'
-            ? `#/activity?status=${name}`
-            : '#/activity',
+        href: wanted === '' ? '#/activity' : `#/activity?${wanted}`,
+        'aria-current': asked.toString() === wanted && 'true',
       },
       el('b', {}, ledger[name].toLocaleString(language)),
       el('span', {}, text(name)),
-    ),
-  );
+    );
+  });
+}
+
+async function activity() {
+  const asked = query();
+  const [ledger, page] = await Promise.all([api('/v1/ledger'), messages(asked)]);
   const filters = el(
     'form',
     {
@@ -162,7 +174,7 @@ async function activity() {
         'select',
         { name: 'status' },
         el('option', { value: '' }, text('all')),
-        STATUSES.map((status) =>
+        [PENDING, ...STATUSES].map((status) =>
           el('option', { value: status, selected: asked.get('status') === status }, status),
         ),
       ),
@@ -184,15 +196,9 @@ async function activity() {
       el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)),
     ),
   );
-  const more =
-    page.next &&
-    el(
-      'a',
-      {
-        href: `#/activity?${new URLSearchParams({ ...Object.fromEntries(asked), cursor: page.next })}`,
-      },
-      text('older'),
-    );
+  const more = page.older.map(({ href, status }) =>
+    el('p', {}, el('a', { href }, [text('older'), status].filter(Boolean).join(': '))),
+  );
   const list =
     rows.length > 0
       ? table(
@@ -211,10 +217,10 @@ async function activity() {
   if (document.activeElement?.closest('form') && main.contains(document.activeElement)) return;
   show(
     el('h1', {}, text('activity')),
-    el('div', { class: 'counts' }, counts),
+    el('div', { class: 'counts' }, counts(ledger, asked)),
     filters,
     list,
-    more || '',
+    ...more,
   );
 }
 
