@@ -9,7 +9,7 @@ import { createAttempts } from './outbound/attempt.ts';
 import { MemoryQueue } from './queue/memory.ts';
 
 runLifecycleConformance('attempts', () => createAttempts(systemClock));
-runLifecycleConformance('queue', () => new MemoryQueue());
+runLifecycleConformance('queue', () => new MemoryQueue({ channels: [], claimMs: 1000 }));
 runLifecycleConformance('tracker', () =>
   createTracker({
     clock: systemClock,

@@ -34,18 +34,25 @@ export async function startEngine(
   clock: Clock = systemClock,
 ): Promise<RunningRole> {
   const box = new SecretBox(Buffer.from(masterKey, 'hex'));
-  const catalog = await loadCatalog(config.plugins);
+  // Only plug-ins have something to log here: the library is not loaded for nothing.
+  const log =
+    config.plugins === undefined
+      ? undefined
+      : (await import('pino')).pino({ level: config.log.level, base: { thread: 'engine' } });
+  const catalog = await loadCatalog(config.plugins, log);
   const stores = openStores(config, { ports, clock, box, patient: true, staleMs: 0 });
   const hints = new MemoryHints();
   if (ports.hints) hints.connect(ports.hints);
-  const queue = new MemoryQueue();
-  if (ports.queue) queue.connect(ports.queue);
-
   const accounts = openAccounts(config, catalog, clock, {
     webhookEndpoints: stores.webhookEndpoints,
     inbox: stores.inbox,
     inboxLive: { publish: (entry) => hints.publish(INBOX_TOPIC, entry) },
   });
+  const claimMs =
+    Math.max(...accounts.all.map((account) => account.definition.limits.timeoutMs)) +
+    CLAIM_MARGIN_MS;
+  const queue = new MemoryQueue({ channels: catalog.channels(), claimMs });
+  if (ports.queue) queue.connect(ports.queue);
   const templates = createTemplateService({
     store: stores.templates,
     adapters: { get: catalog.adapter },
@@ -83,9 +90,7 @@ export async function startEngine(
     capacity: accounts.capacity,
     shares: delivery,
     laneCapacity: delivery.laneCapacity,
-    claimMs:
-      Math.max(...accounts.all.map((account) => account.definition.limits.timeoutMs)) +
-      CLAIM_MARGIN_MS,
+    claimMs,
     deliver: createDeliver({
       adapters: catalog,
       templates,

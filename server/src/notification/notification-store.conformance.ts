@@ -53,6 +53,7 @@ function newNotification(
     body: whole,
     text: writeBody(whole),
     leaseUntil: LEASE,
+    claimUntil: null,
     idempotency: null,
     ...overrides,
   };
@@ -251,6 +252,27 @@ export function runNotificationStoreConformance(
           [true],
         );
         assert.deepEqual(idsOf(await bench.store.takeDue(1, { ...ALL, until: NOW + 80_000 })), []);
+      });
+
+      it('stores a message as claimed when it is claimed with its acceptance', async () => {
+        await using bench = await open();
+        const id = await accept(bench.store, { claimUntil: NOW + 60_000, leaseUntil: NOW + 10 });
+        const [message] = (await bench.store.get(APPLICATION, id))?.messages ?? [];
+        assert.deepEqual([message?.status, message?.claim, message?.attempt], ['sending', 1, 1]);
+        assert.deepEqual(await bench.store.claim([claimOf(id + 1)]), [false], 'nobody else has it');
+        assert.deepEqual(await bench.store.cancel(id, NOW + 1), [], 'it may be on its way');
+        assert.deepEqual(await bench.store.takeDue(1, { ...ALL, until: NOW + 59_999 }), []);
+        assert.deepEqual(await bench.store.complete([completionOf(id + 1)]), [true]);
+      });
+
+      it('gives a message that was claimed with its acceptance back when its claim runs out', async () => {
+        await using bench = await open();
+        const id = await accept(bench.store, { claimUntil: NOW + 60_000, leaseUntil: NOW + 10 });
+        const [entry] = await bench.store.takeDue(1, { ...ALL, until: NOW + 60_000 });
+        assert.deepEqual(
+          [entry?.messageId, entry?.suspect, entry?.claim, entry?.attempt, entry?.claimedUntil],
+          [id + 1, true, 1, 1, null],
+        );
       });
 
       it('claims nothing that has ended', async () => {

@@ -18,6 +18,11 @@ export interface NewNotification {
   text: string;
   /** When a processor should have claimed it; after this time it is published again. ms since 1970. */
   leaseUntil: number;
+  /**
+   * Until when it is claimed by whoever keeps a place for it: stored as being sent, its first attempt
+   * begun. Only for one message that is due; null for none.
+   */
+  claimUntil: number | null;
   idempotency: IdempotencyKey | null;
 }
 
@@ -53,6 +58,8 @@ export interface QueueEntry {
   body: string;
   /** Somebody waits for the outcome and wants a hint. */
   watched: boolean;
+  /** The message was stored as claimed, and `claim` and `attempt` are those from before; null is not claimed. */
+  claimedUntil: number | null;
   /** Its last claim ran out or was released without an outcome: it may be what ended the process. */
   suspect: boolean;
 }

@@ -9,15 +9,16 @@ export function entriesOf(accepted: {
   body: NotificationBody;
   text: string;
   watched: boolean;
+  claimedUntil: number | null;
   defaultOrder: readonly string[];
 }): QueueEntry[] {
-  const { id, applicationId, body, text, watched, defaultOrder } = accepted;
+  const { id, applicationId, body, text, watched, claimedUntil, defaultOrder } = accepted;
   return body.routes.map((route, i) => ({
     messageId: id + 1 + i,
     notificationId: id,
     applicationId,
     lane: laneOf(body.priority),
-    channel: route[0] === AUTO ? likelyChannel(body, defaultOrder) : (route[0] as string),
+    channel: firstChannel(route, body, defaultOrder),
     claim: 0,
     attempt: 0,
     attemptsBefore: 0,
@@ -25,12 +26,18 @@ export function entriesOf(accepted: {
     route: null,
     body: text,
     watched,
+    claimedUntil,
     suspect: false,
   }));
 }
 
-/** Which channel delivery will probably choose: entries wait beside others of their channel. */
-function likelyChannel(body: NotificationBody, defaultOrder: readonly string[]): string {
+/** Which channel delivery will probably choose first: entries wait beside others of their channel. */
+export function firstChannel(
+  route: readonly string[],
+  body: NotificationBody,
+  defaultOrder: readonly string[],
+): string {
+  if (route[0] !== AUTO) return route[0] as string;
   if (body.to['userId'] !== undefined) return AUTO;
   return defaultOrder.find((channel) => body.to[channel] !== undefined) ?? AUTO;
 }

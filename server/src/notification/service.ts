@@ -22,19 +22,21 @@ import { changesOf, requestOf } from './edited-request.ts';
 import { digestKey } from './idempotency.ts';
 import {
   AUTO,
+  type Lane,
   laneOf,
   type NotificationBody,
   type NotificationRecord,
   writeBody,
 } from './notification.ts';
 import type {
+  AcceptResult,
   FoundMessage,
   IdempotencyKey,
   NotificationStore,
   SearchFilter,
 } from './notification-store.ts';
 import { decidePriority } from './priority.ts';
-import { entriesOf } from './queue-entry.ts';
+import { entriesOf, firstChannel } from './queue-entry.ts';
 import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
 
 export interface NotificationServiceOptions {
@@ -132,25 +134,34 @@ export function createNotificationService(options: NotificationServiceOptions) {
     const text = writeBody(body);
     const lane = laneOf(body.priority);
     const { applicationId } = caller;
-    const result = await store.accept({
-      applicationId,
-      lane,
-      body,
-      text,
-      leaseUntil: body.createdAt + leaseMs,
-      idempotency,
-    });
+    const isDue = body.sendAt === null || body.sendAt <= body.createdAt;
+    const place = isDue ? placeFor(body, lane) : undefined;
+    const claimUntil = place ? body.createdAt + place.claimMs : null;
+    const leaseUntil = body.createdAt + leaseMs;
+    const request = { applicationId, lane, body, text, leaseUntil, claimUntil, idempotency };
+    let result: AcceptResult | undefined;
+    try {
+      result = await store.accept(request);
+    } finally {
+      if (result?.kind !== 'accepted') place?.giveBack();
+    }
     if (result.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
     if (result.kind === 'replayed') {
       // Deleted since: the key still stands for it, and its answer is the same.
       return (await earlier(applicationId, result.id)) ?? { id: result.id, body, replayed: true };
     }
-    if (body.sendAt === null || body.sendAt <= body.createdAt) {
-      dispatcher.dispatch(
-        entriesOf({ id: result.id, applicationId, body, text, watched, defaultOrder }),
-      );
+    if (isDue) {
+      const accepted = { id: result.id, applicationId, body, text, watched, defaultOrder };
+      dispatcher.dispatch(entriesOf({ ...accepted, claimedUntil: claimUntil }));
     }
     return { id: result.id, body, replayed: false };
+  }
+
+  /** Where a processor could begin it at once, the message is claimed with its acceptance. */
+  function placeFor(body: NotificationBody, lane: Lane) {
+    const [route, ...others] = body.routes;
+    if (!route || others.length > 0) return undefined;
+    return dispatcher.place(lane, firstChannel(route, body, defaultOrder));
   }
 
   async function earlier(

@@ -19,6 +19,7 @@ function entry(messageId: number, channel = 'email', applicationId = 1): QueueEn
     route: null,
     body: '{}',
     watched: false,
+    claimedUntil: null,
     suspect: false,
   };
 }

@@ -4,6 +4,9 @@
  *
  *   queue → lane buffers → claim (a group) → deliver (each) → complete (a group) → free the place
  *
+ * While nothing waits, the free places are offered to those who accept (queue.ts): what comes with
+ * one has been claimed and is delivered at once.
+ *
  * A message whose earlier claim was never completed may have killed its process. Such suspects are
  * delivered one at a time, so that one poisonous message takes no neighbour with it twice.
  */
@@ -22,6 +25,8 @@ import { divide, freeSlots, type LaneShares } from './lane-share.ts';
 const GROUP = 64;
 /** Claims under way at once: one being committed, one waiting for it. */
 const CLAIMS = 2;
+/** A claim that has lost this much of its time on the way is made anew: it might end before the attempt. */
+const LATE_MS = 5_000;
 /** What has died more than once waits this long after a start, in which all others have their turn. */
 const SUSPECT_PAUSE_MS = 1000;
 const LANES_IN_ORDER = [0, 1, 2] as const;
@@ -83,17 +88,42 @@ export function createProcessor(options: ProcessorOptions): Processor {
     beginSuspect();
     while (claims < CLAIMS) {
       const group = nextGroup();
-      if (group.length === 0) return;
+      if (group.length === 0) break;
       begin(group);
     }
+    offer();
+  }
+
+  /** Half of what is free, so that what comes back for another attempt finds a place too; nothing while others wait. */
+  function offer(): void {
+    const waits = incomplete.size > 0 || buffers.some(({ size }) => size > 0);
+    const busy = busyPlaces();
+    const expected = queue.expected();
+    const half = (count: number): number => (waits ? 0 : count >> 1);
+    queue.offer({
+      lanes: LANES_IN_ORDER.map((lane) => half(freeSlots(lane, busy, shares))) as [
+        number,
+        number,
+        number,
+      ],
+      channel: (channel) => half(Math.min(unspoken(channel) - expected.channel(channel), 1 << 20)),
+    });
+  }
+
+  /** Places that are filled or will be by what is on its way. */
+  function busyPlaces(): [number, number, number] {
+    const { lanes } = queue.expected();
+    return [underWay[0] + lanes[0], underWay[1] + lanes[1], underWay[2] + lanes[2]];
   }
 
   function nextGroup(): QueueEntry[] {
     const waiting = LANES_IN_ORDER.map((lane) => buffer(lane).size) as [number, number, number];
+    if (waiting[0] + waiting[1] + waiting[2] === 0) return [];
+    const busy = busyPlaces();
     const free = LANES_IN_ORDER.map((lane) =>
-      Math.min(waiting[lane], freeSlots(lane, underWay, shares)),
+      Math.min(waiting[lane], freeSlots(lane, busy, shares)),
     );
-    const places = Math.min(GROUP, shares.concurrency - underWay[0] - underWay[1] - underWay[2]);
+    const places = Math.max(0, Math.min(GROUP, shares.concurrency - busy[0] - busy[1] - busy[2]));
     const parts = divide(places, free as [number, number, number], shares);
     const group: QueueEntry[] = [];
     for (const lane of LANES_IN_ORDER) {
@@ -133,6 +163,24 @@ export function createProcessor(options: ProcessorOptions): Processor {
       else underWay[entry.lane]--;
     });
     schedule();
+  }
+
+  function beginClaimed(entry: QueueEntry, until: number): void {
+    if (until - clock.now() < claimMs - LATE_MS) {
+      // The attempt that its acceptance counted is not made.
+      const [claim, attempt] = [entry.claim + 1, entry.attempt + 1];
+      buffer(entry.lane).add({
+        ...entry,
+        claim,
+        attempt,
+        attemptsBefore: attempt,
+        claimedUntil: null,
+      });
+      return;
+    }
+    failpoint('after-claim');
+    underWay[entry.lane]++;
+    run(entry);
   }
 
   function run(entry: QueueEntry): void {
@@ -185,12 +233,17 @@ export function createProcessor(options: ProcessorOptions): Processor {
     pump: schedule,
     room: (lane) => (stopping ? 0 : buffer(lane).room),
     take(lane, entries, settle) {
+      let suspected = false;
       for (const entry of entries) {
-        if (entry.suspect) suspects.push(entry);
-        else buffer(lane).add(entry);
+        if (entry.claimedUntil !== null) beginClaimed(entry, entry.claimedUntil);
+        else if (!entry.suspect) buffer(lane).add(entry);
+        else {
+          suspects.push(entry);
+          suspected = true;
+        }
       }
       // What has died most often comes last, so that the others wait for one more end of it at most.
-      suspects.sort((a, b) => a.attempt - b.attempt);
+      if (suspected) suspects.sort((a, b) => a.attempt - b.attempt);
       // The store knows each of them, and its sweeper finds what is lost here.
       settle();
       schedule();

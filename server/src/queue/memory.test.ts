@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
 import { MemoryQueue, MemoryQueuePublisher } from './memory.ts';
@@ -7,7 +8,7 @@ import { entryOf, runQueueConformance } from './queue.conformance.ts';
 runQueueConformance('memory', async () => {
   const { port1, port2 } = new MessageChannel();
   const publisher = new MemoryQueuePublisher(port1);
-  const queue = new MemoryQueue();
+  const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
   queue.connect(port2);
   return {
     publisher,
@@ -21,7 +22,7 @@ runQueueConformance('memory', async () => {
 
 describe('memory queue', () => {
   it('tells its consumer that every lane must be read from the store at a start', async () => {
-    const queue = new MemoryQueue();
+    const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
     const missed: number[] = [];
     queue.consume({ room: () => 1, take: () => {}, missed: (lane) => missed.push(lane) });
     await queue.start();
@@ -29,8 +30,48 @@ describe('memory queue', () => {
     await queue.stop();
   });
 
+  it('keeps what is claimed for the successor of a consumer that has ended', async () => {
+    const first = new MessageChannel();
+    const publisher = new MemoryQueuePublisher(first.port1);
+    const ended = once(first.port1, 'close');
+    first.port2.close();
+    await ended;
+    publisher.publish([entryOf(2), { ...entryOf(4), claimedUntil: 99 }]);
+    const second = new MessageChannel();
+    const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
+    const taken = new Promise<number[]>((resolve) => {
+      queue.consume({
+        room: () => 10,
+        take: (_lane, entries) => resolve(entries.map(({ messageId }) => messageId)),
+        missed: () => {},
+      });
+    });
+    queue.connect(second.port2);
+    publisher.reconnect(second.port1);
+    assert.deepEqual(await taken, [4], 'the other one is found in the store');
+    await publisher.stop();
+    await queue.stop();
+  });
+
+  it('gives no place while there is no consumer', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const publisher = new MemoryQueuePublisher(port1);
+    const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
+    queue.consume({ room: () => 10, take: () => {}, missed: () => {} });
+    queue.offer({ lanes: [1, 1, 1], channel: () => 3 });
+    const told = once(port1, 'message');
+    queue.connect(port2);
+    await told;
+    assert.equal(publisher.place(1, 'email')?.claimMs, 1000);
+    const ended = once(port1, 'close');
+    await queue.stop();
+    await ended;
+    assert.equal(publisher.place(0, 'email'), undefined);
+    await publisher.stop();
+  });
+
   it('says which lane lost entries, and fills the others', async () => {
-    const queue = new MemoryQueue();
+    const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
     const missed: number[] = [];
     const taken: number[] = [];
     queue.consume({

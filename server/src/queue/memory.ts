@@ -6,32 +6,62 @@
 import type { MessagePort } from 'node:worker_threads';
 import { LANES, type Lane } from '../notification/notification.ts';
 import type { QueueEntry } from '../notification/notification-store.ts';
-import type { Queue, QueueConsumer } from './queue.ts';
+import { giveBackPlace, PlaceOffer, type SharedPlaces, takePlace } from './places.ts';
+import type { Place, PlaceCounts, Queue, QueueConsumer } from './queue.ts';
 
 /** Values of one entry as it crosses threads: flat lists clone several times faster than objects. */
-const WIDTH = 12;
+const WIDTH = 13;
+const NONE: PlaceCounts = { lanes: [0, 0, 0], channel: () => 0 };
 
 /** The publishing end, in a thread that accepts. */
 export class MemoryQueuePublisher implements Queue {
   readonly name = 'queue';
   #port: MessagePort;
+  #places: SharedPlaces | undefined;
+  /** The consumer has ended, and its successor has not come. */
+  #alone = false;
   #values: unknown[] = [];
 
   constructor(port: MessagePort) {
     this.#port = port;
-    port.unref();
+    this.#listen(port);
   }
 
   /** Goes on with a consumer that has been started anew; what the old one held, the store still has. */
   reconnect(port: MessagePort): void {
     this.#port.close();
     this.#port = port;
+    this.#alone = false;
+    this.#listen(port);
+    this.#post();
+  }
+
+  #listen(port: MessagePort): void {
+    port.on('message', (places: SharedPlaces) => {
+      this.#places = places;
+    });
+    port.on('close', () => {
+      if (port !== this.#port) return;
+      this.#places = undefined;
+      this.#alone = true;
+    });
     port.unref();
+  }
+
+  place(lane: Lane, channel: string): Place | undefined {
+    const places = this.#places;
+    if (places === undefined || !takePlace(places, lane, channel)) return undefined;
+    return {
+      claimMs: places.claimMs,
+      giveBack: () => giveBackPlace(places, lane, channel),
+    };
   }
 
   publish(entries: readonly QueueEntry[]): void {
     if (this.#values.length === 0) setImmediate(() => this.#post());
     for (const entry of entries) {
+      // Claimed by nobody else, so nobody else would look at it before its claim has run out.
+      if (this.#alone && entry.claimedUntil === null) continue;
       this.#values.push(
         entry.messageId,
         entry.notificationId,
@@ -45,12 +75,21 @@ export class MemoryQueuePublisher implements Queue {
         entry.route,
         entry.body,
         entry.watched,
+        entry.claimedUntil,
       );
     }
   }
 
   consume(): void {
     throw new Error('this thread only publishes');
+  }
+
+  offer(): void {
+    throw new Error('this thread only publishes');
+  }
+
+  expected(): PlaceCounts {
+    return NONE;
   }
 
   async start(): Promise<void> {}
@@ -61,7 +100,7 @@ export class MemoryQueuePublisher implements Queue {
   }
 
   #post(): void {
-    if (this.#values.length === 0) return;
+    if (this.#values.length === 0 || this.#alone) return;
     this.#port.postMessage(this.#values);
     this.#values = [];
   }
@@ -71,11 +110,18 @@ export class MemoryQueuePublisher implements Queue {
 export class MemoryQueue implements Queue {
   readonly name = 'queue';
   readonly #ports: MessagePort[] = [];
+  readonly #places: PlaceOffer;
   #consumer: QueueConsumer | undefined;
   #stopped = false;
 
+  /** @param options channels that can be given places, and how long the claim of one must hold, in ms */
+  constructor({ channels, claimMs }: { channels: readonly string[]; claimMs: number }) {
+    this.#places = new PlaceOffer(channels, claimMs);
+  }
+
   /** Takes what another thread publishes. */
   connect(port: MessagePort): void {
+    port.postMessage(this.#places.shared);
     this.#ports.push(port);
     port.on('message', (values: unknown[]) => this.publish(entriesOf(values)));
   }
@@ -84,7 +130,10 @@ export class MemoryQueue implements Queue {
     const consumer = this.#consumer;
     if (!consumer || this.#stopped) return;
     for (const lane of [0, 1, 2] as const) {
-      const ofLane = entries.filter((entry) => entry.lane === lane);
+      const given = entries.filter((entry) => entry.lane === lane && entry.claimedUntil !== null);
+      for (const { channel } of given) this.#places.filled(lane, channel);
+      if (given.length > 0) consumer.take(lane, given, () => {});
+      const ofLane = entries.filter((entry) => entry.lane === lane && entry.claimedUntil === null);
       if (ofLane.length === 0) continue;
       const fitting = ofLane.slice(0, consumer.room(lane));
       if (fitting.length < ofLane.length) consumer.missed(lane);
@@ -94,6 +143,19 @@ export class MemoryQueue implements Queue {
 
   consume(consumer: QueueConsumer): void {
     this.#consumer = consumer;
+  }
+
+  /** Who publishes in this thread is the consumer's neighbour and leaves the claiming to it. */
+  place(): undefined {
+    return undefined;
+  }
+
+  offer(counts: PlaceCounts): void {
+    this.#places.offer(counts);
+  }
+
+  expected(): PlaceCounts {
+    return this.#places.expected();
   }
 
   async start(): Promise<void> {
@@ -123,6 +185,7 @@ function entriesOf(values: readonly unknown[]): QueueEntry[] {
       route: values[at + 9] as string[] | null,
       body: values[at + 10] as string,
       watched: values[at + 11] as boolean,
+      claimedUntil: values[at + 12] as number | null,
       suspect: false,
     });
   }

@@ -26,6 +26,7 @@ export function entryOf(messageId: number, lane: Lane = 1): QueueEntry {
     route: ['in_app', 'email'],
     body: '{"text":"你好 🎉"}',
     watched: true,
+    claimedUntil: null,
     suspect: false,
   };
 }
@@ -94,6 +95,29 @@ export function runQueueConformance(name: string, open: () => Promise<QueueBench
       bench.queue.publish(Array.from({ length: 25 }, (_, i) => entryOf(i * 2 + 2)));
       await consumer.until(10);
       assert.ok(consumer.taken.length <= 10);
+    });
+
+    it('gives places it was offered and no more, and hands over what has one whatever room there is', async () => {
+      await using bench = await open();
+      const consumer = new Collector();
+      bench.queue.consume(consumer);
+      await bench.queue.start();
+      bench.queue.offer({ lanes: [0, 2, 5], channel: () => 3 });
+      // What is published behind the offer has arrived when the offer has, if it comes at all.
+      bench.publisher.publish([entryOf(2)]);
+      await consumer.until(1);
+      consumer.capacity = 0;
+      const places = Array.from({ length: 4 }, () => bench.publisher.place(1, 'email'));
+      const given = places.filter((place) => place !== undefined);
+      assert.ok(given.length <= 2, 'no more than offered');
+      assert.equal(bench.publisher.place(0, 'email'), undefined, 'a lane without places');
+      for (const [i] of given.entries())
+        bench.publisher.publish([{ ...entryOf(10 + i * 2), claimedUntil: 99 }]);
+      await consumer.until(1 + given.length);
+      assert.deepEqual(
+        consumer.taken.slice(1).map(({ claimedUntil }) => claimedUntil),
+        given.map(() => 99),
+      );
     });
 
     it('never throws for a full or absent consumer', async () => {

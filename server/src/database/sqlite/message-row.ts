@@ -99,6 +99,7 @@ export function entryOf(row: MessageRow, body: string): QueueEntry {
     route: own,
     body,
     watched: false,
+    claimedUntil: null,
     suspect: row.status === STATUS.sending,
   };
 }

@@ -15,7 +15,7 @@ export type AcceptArgument = [
   applicationId: number,
   lane: number,
   messageCount: number,
-  scheduled: 0 | 1,
+  status: number,
   nextAt: number,
   createdAt: number,
   body: string,
@@ -100,8 +100,8 @@ export function notificationOperations(
 
   const insertNotification = database.prepare('INSERT INTO notification VALUES (?, ?, ?, ?)');
   const insertMessage = database.prepare(
-    `INSERT INTO message (id, notification_id, application_id, lane, status, next_at, updated_at)
-     VALUES (?, ?, ?, ?, ?, ?, ?)`,
+    `INSERT INTO message (id, notification_id, application_id, lane, status, next_at, updated_at, claim, attempt)
+     VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?)`,
   );
   const insertKey = database.prepare('INSERT INTO idempotency VALUES (?, ?, ?, ?, ?)');
   const selectKey = database.prepare(
@@ -187,26 +187,18 @@ export function notificationOperations(
   }
 
   function accept(argument: AcceptArgument): AcceptAnswer {
-    const [
-      applicationId,
-      lane,
-      count,
-      scheduled,
-      nextAt,
-      createdAt,
-      body,
-      keyDigest,
-      requestDigest,
-    ] = argument;
+    const [applicationId, lane, count, status, nextAt, createdAt, body, keyDigest, requestDigest] =
+      argument;
     if (keyDigest !== null) {
       const before = known(keyDigest, createdAt);
       if (before) return before.requestDigest === requestDigest ? -before.id : 0;
     }
     const id = ids.take(count + 1, createdAt);
     insertNotification.run(id, applicationId, count, body);
-    const status = scheduled ? STATUS.scheduled : STATUS.accepted;
+    // One that is stored as claimed has begun its first attempt.
+    const claims = status === STATUS.sending ? 1 : 0;
     for (let i = 1; i <= count; i++) {
-      insertMessage.run(id + i, id, applicationId, lane, status, nextAt, createdAt);
+      insertMessage.run(id + i, id, applicationId, lane, status, nextAt, createdAt, claims, claims);
     }
     if (keyDigest !== null) {
       const seq = nextKeyRow();

@@ -84,6 +84,7 @@ export class SqliteNotificationStore implements NotificationStore {
     body,
     text,
     leaseUntil,
+    claimUntil,
     idempotency,
   }: NewNotification): Promise<AcceptResult> {
     const scheduled = body.sendAt !== null && body.sendAt > body.createdAt;
@@ -91,8 +92,8 @@ export class SqliteNotificationStore implements NotificationStore {
       applicationId,
       lane,
       body.routes.length,
-      scheduled ? 1 : 0,
-      scheduled ? (body.sendAt as number) : leaseUntil,
+      scheduled ? STATUS.scheduled : claimUntil === null ? STATUS.accepted : STATUS.sending,
+      scheduled ? (body.sendAt as number) : Math.max(leaseUntil, claimUntil ?? 0),
       body.createdAt,
       text,
       idempotency?.keyDigest ?? null,

@@ -1,0 +1,215 @@
+import assert from 'node:assert/strict';
+import { once } from 'node:events';
+import { describe, it } from 'node:test';
+import { MessageChannel } from 'node:worker_threads';
+import { openNotificationStore } from '../../test/support/notification-store.ts';
+import { createTracker } from '../analytics/tracker.ts';
+import { MemoryHints } from '../cache/memory.ts';
+import { systemClock } from '../clock.ts';
+import { type Lane, type NotificationBody, writeBody } from '../notification/notification.ts';
+import type { QueueEntry } from '../notification/notification-store.ts';
+import { entriesOf } from '../notification/queue-entry.ts';
+import { MemoryQueue, MemoryQueuePublisher } from '../queue/memory.ts';
+import { createCompleter } from './completer.ts';
+import type { Settlement } from './deliver.ts';
+import { createProcessor } from './processor.ts';
+
+const APPLICATION = 7;
+const CLAIM_MS = 60_000;
+const SHARES = { concurrency: 8, reservedHigh: 0.25, guaranteedMedium: 0, guaranteedLow: 0 };
+
+function bodyOf(createdAt: number): NotificationBody {
+  return {
+    to: { email: 'ada@example.com' },
+    template: null,
+    content: { title: 'Hello' },
+    data: {},
+    category: null,
+    priority: 'medium',
+    metadata: {},
+    collapseKey: null,
+    createdAt,
+    sendAt: null,
+    expiresAt: null,
+    resendOf: null,
+    batch: null,
+    test: false,
+    routes: [['email']],
+  };
+}
+
+function delivered(entry: QueueEntry): Settlement {
+  return {
+    events: [],
+    completion: {
+      messageId: entry.messageId,
+      claim: entry.claim + 1,
+      status: 'delivered',
+      nextAt: null,
+      attempt: entry.attempt + 1,
+      attemptsBefore: entry.attemptsBefore,
+      step: 0,
+      route: null,
+      channel: 'email',
+      provider: 'test',
+      providerMessageId: null,
+      reason: null,
+      at: systemClock.now(),
+    },
+  };
+}
+
+/** A processor with a store and a queue of its own, whose deliveries the test lets go. */
+async function open() {
+  const { store, events, [Symbol.asyncDispose]: close } = openNotificationStore();
+  const { port1, port2 } = new MessageChannel();
+  const publisher = new MemoryQueuePublisher(port1);
+  const queue = new MemoryQueue({ channels: ['email'], claimMs: CLAIM_MS });
+  const clock = systemClock;
+  const tracker = createTracker({ events, clock });
+  const begun: QueueEntry[] = [];
+  const held: (() => void)[] = [];
+  let waiter: { count: number; resolve(): void } | undefined;
+  const completer = createCompleter({
+    store,
+    tracker,
+    hints: new MemoryHints(),
+    clock,
+    stored: () => {},
+  });
+  const processor = createProcessor({
+    store,
+    queue,
+    completer,
+    clock,
+    capacity: () => 100,
+    shares: SHARES,
+    laneCapacity: 1000,
+    claimMs: CLAIM_MS,
+    deliver: (entry) =>
+      new Promise((resolve) => {
+        begun.push(entry);
+        held.push(() => resolve(delivered(entry)));
+        if (waiter && begun.length >= waiter.count) waiter.resolve();
+      }),
+  });
+  queue.offer({ lanes: [0, 4, 0], channel: () => 4 });
+  const told = once(port1, 'message');
+  await processor.start();
+  queue.connect(port2);
+  await told;
+
+  async function accept({ late = 0, lane = 1 as Lane } = {}): Promise<number> {
+    const createdAt = clock.now() - late;
+    const body = bodyOf(createdAt);
+    const place = publisher.place(lane, 'email');
+    const claimUntil = place ? createdAt + place.claimMs : null;
+    const accepted = await store.accept({
+      applicationId: APPLICATION,
+      lane,
+      body,
+      text: writeBody(body),
+      leaseUntil: createdAt + 300_000,
+      claimUntil,
+      idempotency: null,
+    });
+    assert.equal(accepted.kind, 'accepted');
+    const { id } = accepted as { id: number };
+    const [entry] = entriesOf({
+      id,
+      applicationId: APPLICATION,
+      body,
+      text: writeBody(body),
+      watched: false,
+      claimedUntil: claimUntil,
+      defaultOrder: [],
+    });
+    publisher.publish([{ ...(entry as QueueEntry), lane }]);
+    return id;
+  }
+
+  return {
+    store,
+    queue,
+    publisher,
+    processor,
+    begun,
+    accept,
+    letGo: () => {
+      for (const go of held.splice(0)) go();
+    },
+    async untilBegun(count: number): Promise<void> {
+      if (begun.length >= count) return;
+      await new Promise<void>((resolve) => {
+        waiter = { count, resolve };
+      });
+    },
+    async [Symbol.asyncDispose]() {
+      for (const go of held.splice(0)) go();
+      await processor.stop();
+      await completer.stop();
+      await tracker.stop();
+      await publisher.stop();
+      await queue.stop();
+      await close();
+    },
+  };
+}
+
+describe('processor', () => {
+  it('delivers what was claimed with its acceptance, and its outcome counts', async () => {
+    await using bench = await open();
+    const id = await bench.accept();
+    await bench.untilBegun(1);
+    assert.ok(bench.begun[0]?.claimedUntil, 'it had a place');
+    assert.equal((await bench.store.get(APPLICATION, id))?.messages[0]?.claim, 1);
+    bench.letGo();
+    await bench.processor.stop();
+    const [message] = (await bench.store.get(APPLICATION, id))?.messages ?? [];
+    assert.deepEqual([message?.status, message?.attempt, message?.claim], ['delivered', 1, 1]);
+  });
+
+  it('claims anew what has lost time on its way, and counts no attempt for it', async () => {
+    await using bench = await open();
+    const id = await bench.accept({ late: 10_000 });
+    await bench.untilBegun(1);
+    const [entry] = bench.begun;
+    assert.deepEqual(
+      [entry?.claimedUntil, entry?.claim, (entry?.attempt ?? 0) - (entry?.attemptsBefore ?? 0)],
+      [null, 1, 0],
+    );
+    bench.letGo();
+    await bench.processor.stop();
+    const [message] = (await bench.store.get(APPLICATION, id))?.messages ?? [];
+    assert.deepEqual([message?.status, message?.claim], ['delivered', 2]);
+  });
+
+  it('begins no more than its share, and offers no place while others wait', async () => {
+    await using bench = await open();
+    const accepted = 20;
+    for (let i = 0; i < accepted; i++) await bench.accept();
+    // A quarter is kept for high priority.
+    const most = SHARES.concurrency * (1 - SHARES.reservedHigh);
+    await bench.untilBegun(most);
+    assert.equal(bench.begun.length, most);
+    assert.equal(bench.publisher.place(1, 'email'), undefined);
+    while (bench.begun.length < accepted) {
+      const before = bench.begun.length;
+      bench.letGo();
+      await bench.untilBegun(Math.min(accepted, before + 1));
+      assert.ok(bench.processor.underWay[1] <= most);
+    }
+    assert.equal(new Set(bench.begun.map(({ messageId }) => messageId)).size, accepted);
+  });
+
+  it('goes on offering places when all have been filled and left again', async () => {
+    await using bench = await open();
+    for (let i = 1; i <= 30; i++) {
+      await bench.accept();
+      await bench.untilBegun(i);
+      bench.letGo();
+    }
+    const claimed = bench.begun.filter(({ claimedUntil }) => claimedUntil !== null);
+    assert.ok(claimed.length >= 10, `${claimed.length} of 30 had a place`);
+  });
+});

@@ -1,0 +1,59 @@
+/** The notification store of the embedded engine on a file of its own, with its projection. */
+
+import { systemClock } from '../../src/clock.ts';
+import { eventOperations } from '../../src/database/sqlite/event-operations.ts';
+import { SqliteEventStore } from '../../src/database/sqlite/event-store.ts';
+import { mergeOperations } from '../../src/database/sqlite/group-writer.ts';
+import { IdempotencyIndex } from '../../src/database/sqlite/idempotency-index.ts';
+import { inboxOperations } from '../../src/database/sqlite/inbox-operations.ts';
+import { MessageSearch } from '../../src/database/sqlite/message-search.ts';
+import { notificationOperations } from '../../src/database/sqlite/notification-operations.ts';
+import { SqliteNotificationStore } from '../../src/database/sqlite/notification-store.ts';
+import { Projection } from '../../src/database/sqlite/projection.ts';
+import { openProjectionFile } from './projection.ts';
+import { openTestFile } from './store.ts';
+
+export interface TestNotificationStore extends AsyncDisposable {
+  store: SqliteNotificationStore;
+  events: SqliteEventStore;
+}
+
+export function openNotificationStore(): TestNotificationStore {
+  const file = openTestFile('messages', (database) => {
+    const events = eventOperations(database);
+    const inbox = inboxOperations(database);
+    const index = new IdempotencyIndex(undefined);
+    return mergeOperations(
+      events,
+      notificationOperations(database, {
+        clock: systemClock,
+        changed: events.changed,
+        happened: events.happened,
+        removeItems: inbox.remove,
+        index,
+        idempotencyRetentionMs: 365 * 86_400_000,
+      }),
+      inbox,
+    );
+  });
+  const { connection, reader, close } = openProjectionFile(file.folder);
+  const projection = new Projection({
+    messages: file.reader(),
+    projection: connection,
+  });
+  const database = file.reader();
+  const search = new MessageSearch({
+    database: reader,
+    caughtUp: async () => {
+      while (projection.step());
+    },
+  });
+  return {
+    store: new SqliteNotificationStore({ database, writer: file.writer, search }),
+    events: new SqliteEventStore({ database, writer: file.writer }),
+    async [Symbol.asyncDispose]() {
+      close();
+      await file[Symbol.asyncDispose]();
+    },
+  };
+}
