@@ -32,6 +32,11 @@ export interface TemplateServiceOptions {
   store: TemplateStore;
   adapters: Channels;
   clock: Clock;
+  /**
+   * How many messages that name a template are still to be sent, counted up to `limit`. Asked before
+   * a deletion; without it nothing is known of messages, and a template is deleted as it is.
+   */
+  toBeSent?(applicationId: number, key: string, limit: number): Promise<number>;
 }
 
 export type TemplateService = ReturnType<typeof createTemplateService>;
@@ -41,7 +46,15 @@ const VERSIONS_AT_ONCE = 10;
 /** A page of versions ends after so many characters of JSON. */
 const VERSIONS_LENGTH = 4 * 1024 * 1024;
 
-export function createTemplateService({ store, adapters, clock }: TemplateServiceOptions) {
+/** Messages that keep a template from being deleted are counted up to here. */
+const COUNTED = 1000;
+
+export function createTemplateService({
+  store,
+  adapters,
+  clock,
+  toBeSent,
+}: TemplateServiceOptions) {
   /** @throws invalid_template with the path of each fault below `prefix` */
   async function check(
     version: NewTemplateVersion,
@@ -108,8 +121,20 @@ export function createTemplateService({ store, adapters, clock }: TemplateServic
       return edited ?? missing('template', key);
     },
 
-    /** Messages that name a version of it and are not sent yet fail. */
+    /**
+     * What was accepted must not fail because its template is gone. A message that is accepted at the
+     * same moment still can: then it fails with that reason.
+     * @throws conflict while messages that name a version of it are still to be sent
+     */
     async delete(applicationId: number, key: string): Promise<void> {
+      await get(applicationId, key);
+      const count = (await toBeSent?.(applicationId, key, COUNTED)) ?? 0;
+      if (count > 0) {
+        throw new ServiceError('conflict', {
+          detail: `Messages of the template ${key} are still to be sent: ${count}${count < COUNTED ? '' : ' or more'}.`,
+          hint: 'Cancel them, or wait until they have been sent.',
+        });
+      }
       if (!(await store.delete(applicationId, key))) missing('template', key);
     },
 

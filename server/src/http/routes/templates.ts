@@ -107,7 +107,7 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       id: 'deleteTemplate',
       tag: TAG,
       summary: 'Remove a template with all its versions',
-      description: 'Messages that use it and are not sent yet fail.',
+      description: 'Refused (409) while messages that use it are still to be sent.',
       params: TemplateParams,
       response: { 204: Type.Null() },
     }),
