@@ -105,23 +105,23 @@ function send(
       },
     };
     attempts.underWay.add(attempt);
-    void answerOf(account, delivery, controller.signal).catch(faultOf).then(attempt.giveUp);
+    const fail = (error: unknown): void => attempt.giveUp(faultOf(error));
+    try {
+      // A plug-in may throw before there is a promise, or answer without one.
+      Promise.resolve(account.send(delivery, controller.signal))
+        .then((answer) => attempt.giveUp(checked(answer)))
+        .catch(fail);
+    } catch (error) {
+      fail(error);
+    }
   });
 }
 
-/** A plug-in may throw before there is a promise, or answer with what is none of the outcomes. */
-async function answerOf(
-  account: Account,
-  delivery: Delivery,
-  signal: AbortSignal,
-): Promise<Outcome> {
-  return checked(await account.send(delivery, signal));
-}
-
-/** @throws TypeError when a provider answers with anything but an outcome */
+/** A plug-in may answer with what is none of the outcomes. */
 function checked(outcome: Outcome): Outcome {
-  if (!isOutcome(outcome)) throw new TypeError('the provider answered with what is no outcome');
-  return shortened(outcome);
+  return isOutcome(outcome)
+    ? shortened(outcome)
+    : faultOf(new TypeError('the provider answered with what is no outcome'));
 }
 
 function isOutcome(answer: Partial<Outcome> | undefined | null): answer is Outcome {

@@ -8,7 +8,7 @@ import { type Hints, messageTopic } from '../cache/hints.ts';
 import { type Clock, delay } from '../clock.ts';
 import type { Service } from '../lifecycle.ts';
 import type { NotificationStore } from '../notification/notification-store.ts';
-import type { Settlement } from './deliver.ts';
+import type { Settlement } from './settlement.ts';
 
 const RETRY_MS = 250;
 /** Messages of which somebody awaits the end; past it the oldest waits for its time limit instead. */

@@ -8,28 +8,27 @@ import type { MessageStatus } from '@tidings/contracts/common';
 import type { ChannelContent } from '@tidings/contracts/content';
 import type { User } from '@tidings/contracts/user';
 import { type AdapterDefinition, channelContentOf } from '../adapters/adapter.ts';
-import { CAPTURE } from '../adapters/capture.ts';
 import type { Delivery, Outcome } from '../adapters/provider.ts';
-import type { MessageEvent } from '../analytics/event-store.ts';
 import type { Clock } from '../clock.ts';
 import { asServiceError } from '../errors.ts';
 import { formatId } from '../id.ts';
-import { AUTO, type Lane, type NotificationBody, readBody } from '../notification/notification.ts';
-import type { Completion, QueueEntry } from '../notification/notification-store.ts';
+import { AUTO, type Lane, readBody } from '../notification/notification.ts';
+import type { QueueEntry } from '../notification/notification-store.ts';
 import type { TemplateService } from '../template/service.ts';
 import type { PublishedTemplate } from '../template/template-store.ts';
 import { resolveRoute } from '../user/route.ts';
 import type { Account } from './account.ts';
 import { type Attempts, runAttempt } from './attempt.ts';
 import { checkPreference, isExpired } from './gates.ts';
+import { maxAttempts, type RetryPolicy } from './retry.ts';
 import {
-  type AttemptState,
-  type Decision,
-  decide,
-  maxAttempts,
-  nextChannel,
-  type RetryPolicy,
-} from './retry.ts';
+  type Attempted,
+  type Delivered,
+  postpone,
+  type Settlement,
+  settle,
+  settleAttempt,
+} from './settlement.ts';
 
 export interface DeliverOptions {
   adapters: { adapter(channel: string): AdapterDefinition | undefined; channels(): string[] };
@@ -47,19 +46,11 @@ export interface DeliverOptions {
   clock: Clock;
 }
 
-export interface Settlement {
-  completion: Completion;
-  events: MessageEvent[];
-}
-
 /** Everything about a message that stays the same while its channels are tried. */
-interface Context {
-  entry: QueueEntry;
-  body: NotificationBody;
+interface Context extends Delivered {
   user: User | undefined;
   mandatory: boolean;
   template: PublishedTemplate | undefined;
-  events: MessageEvent[];
 }
 
 export type Deliver = (entry: QueueEntry) => Promise<Settlement>;
@@ -68,19 +59,9 @@ export function createDeliver(options: DeliverOptions): Deliver {
   const { adapters, templates, clock } = options;
 
   return async function deliver(entry: QueueEntry): Promise<Settlement> {
-    const body = readBody(entry.body);
-    const events: MessageEvent[] = [];
-    const settled = settle.bind(null, entry, events);
+    const delivered: Delivered = { entry, body: readBody(entry.body), events: [] };
     try {
-      if (isExpired(body, clock.now()))
-        return settled({ status: 'expired', reason: 'expired', attempted: false });
-      const context = contextOf(entry, body, events);
-      if (body.template && !context.template) {
-        return settled({ status: 'failed', reason: 'template_deleted', attempted: false });
-      }
-      const { route, reason } = routeOf(context);
-      if (route.length === 0) return settled({ ...reason, attempted: false });
-      return await tryChannels(context, route);
+      return await deliverTo(delivered);
     } catch (error) {
       // A fault of our own must not go round for ever: it counts as an attempt like any other.
       const cause = asServiceError(error);
@@ -89,27 +70,34 @@ export function createDeliver(options: DeliverOptions): Deliver {
         reason: 'internal_error',
         response: cause.detail ?? String(cause.cause ?? cause),
       };
-      return afterAttempt(
-        { entry, body, events },
-        entry.route ?? [AUTO],
-        entry.channel,
-        null,
-        outcome,
-        0,
-      );
+      const { channel } = entry;
+      return attempted(delivered, { route: entry.route ?? [AUTO], channel, outcome });
     }
   };
 
-  function contextOf(entry: QueueEntry, body: NotificationBody, events: MessageEvent[]): Context {
+  function deliverTo(delivered: Delivered): Settlement | Promise<Settlement> {
+    const { body } = delivered;
+    const end = (status: MessageStatus, reason: string) =>
+      settle(delivered, { status, reason }, clock.now());
+    if (isExpired(body, clock.now())) return end('expired', 'expired');
+    const context = contextOf(delivered);
+    if (body.template && !context.template) return end('failed', 'template_deleted');
+    const { route, reason } = routeOf(context);
+    if (route.length === 0) return end(reason.status, reason.reason);
+    return tryChannels(context, route);
+  }
+
+  function contextOf({ entry, body, events }: Delivered): Context {
     const userId = body.to['userId'];
+    const { applicationId } = entry;
     return {
       entry,
       body,
       events,
-      user: userId === undefined ? undefined : options.findUser(entry.applicationId, userId),
-      mandatory: body.category !== null && options.isMandatory(entry.applicationId, body.category),
+      user: userId === undefined ? undefined : options.findUser(applicationId, userId),
+      mandatory: body.category !== null && options.isMandatory(applicationId, body.category),
       template: body.template
-        ? options.findTemplate(entry.applicationId, body.template.key, body.template.version)
+        ? options.findTemplate(applicationId, body.template.key, body.template.version)
         : undefined,
     };
   }
@@ -168,7 +156,7 @@ export function createDeliver(options: DeliverOptions): Deliver {
   }
 
   /** From the present step on, the first channel that can be tried is tried; the others are passed over. */
-  async function tryChannels(context: Context, route: string[]): Promise<Settlement> {
+  function tryChannels(context: Context, route: string[]): Settlement | Promise<Settlement> {
     const { entry, body, user, mandatory } = context;
     let last: { status: MessageStatus; reason: string } = {
       status: 'failed',
@@ -194,13 +182,9 @@ export function createDeliver(options: DeliverOptions): Deliver {
       }
       return attempt(context, route, step, prepared.delivery, prepared.address);
     }
-    const completion = settle(entry, context.events, {
-      ...last,
-      attempted: false,
-      channel: route[entry.step] ?? null,
-    });
-    completion.completion.route = entry.route ?? route;
-    return completion;
+    const settlement = settle(context, { ...last, channel: route[entry.step] }, clock.now());
+    settlement.completion.route = entry.route ?? route;
+    return settlement;
   }
 
   function prepare(
@@ -279,10 +263,11 @@ export function createDeliver(options: DeliverOptions): Deliver {
     const { entry, body } = context;
     const channel = route[step] as string;
     const onStep = step === entry.step ? entry : { ...entry, step, attemptsBefore: entry.attempt };
+    const delivered = onStep === entry ? context : { ...context, entry: onStep };
     if (onStep.attempt - onStep.attemptsBefore >= maxAttempts(options.policyFor(channel))) {
       // Every attempt was begun and none came back: the process died each time.
       const outcome: Outcome = { kind: 'rejected', reason: 'crashed', scope: 'content' };
-      return afterAttempt({ ...context, entry: onStep }, route, channel, null, outcome, 0, false);
+      return attempted(delivered, { route, channel, outcome, counted: false });
     }
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     const account = options.accountFor(channel, body.test);
@@ -294,175 +279,27 @@ export function createDeliver(options: DeliverOptions): Deliver {
       account,
       delivery,
     });
-    if (waitMs > 0) return postponed(context, onStep, route, channel, waitMs);
-    return afterAttempt(
-      { ...context, entry: onStep },
-      route,
-      channel,
-      account,
-      outcome,
-      durationMs,
-    );
-  }
-
-  /** The account takes nothing just now: not an attempt, only a later look. */
-  function postponed(
-    context: Context,
-    entry: QueueEntry,
-    route: string[],
-    channel: string,
-    waitMs: number,
-  ): Settlement {
-    const nextAt = Math.round(clock.now() + waitMs * (1 + 0.2 * clock.random()));
-    const settlement = settle(entry, context.events, {
-      status: 'accepted',
-      reason: 'waiting_for_provider',
-      attempted: false,
-      channel,
-    });
-    settlement.completion.nextAt = Math.min(nextAt, context.body.expiresAt ?? nextAt);
-    settlement.completion.route = keptRoute(context.entry, context.body, route);
-    return settlement;
-  }
-
-  function afterAttempt(
-    { entry, body, events }: Pick<Context, 'entry' | 'body' | 'events'>,
-    route: string[],
-    channel: string,
-    account: Account | null,
-    outcome: Outcome,
-    durationMs: number,
-    counted = true,
-  ): Settlement {
-    const now = clock.now();
-    const made = entry.attempt + (counted ? 1 : 0);
-    const state: AttemptState = {
-      attempt: made,
-      attemptsBefore: entry.attemptsBefore,
-      step: entry.step,
-      steps: route.length,
-      expiresAt: body.expiresAt,
-    };
-    const decision = counted
-      ? decide(outcome, state, options.policyFor(channel), {
-          now,
-          random: clock.random(),
-          receipts: account?.receipts ?? false,
-        })
-      : nextChannel(state, outcome.kind === 'sent' ? '' : outcome.reason, now);
-    events.push(
-      attemptEvent(entry.messageId, {
-        now,
-        made,
-        channel,
-        account,
-        outcome,
-        durationMs,
-        decision,
-        test: body.test,
-      }),
-    );
-    return {
-      events,
-      completion: {
-        messageId: entry.messageId,
-        claim: entry.claim + 1,
-        status: decision.status,
-        nextAt: decision.nextAt,
-        attempt: made,
-        attemptsBefore: decision.attemptsBefore,
-        step: decision.step,
-        route: keptRoute(entry, body, route),
-        channel,
-        provider: account?.definition.id ?? null,
-        providerMessageId: outcome.kind === 'sent' ? (outcome.providerMessageId ?? null) : null,
-        reason: decision.reason,
-        at: now,
-      },
-    };
-  }
-
-  function settle(
-    entry: QueueEntry,
-    events: MessageEvent[],
-    end: { status: MessageStatus; reason: string; attempted: false; channel?: string | null },
-  ): Settlement {
-    const now = clock.now();
-    if (end.status !== 'accepted') {
-      events.push({
-        messageId: entry.messageId,
-        at: now,
-        type: end.status,
-        detail: { status: end.status, reason: end.reason },
-      });
+    if (waitMs > 0) {
+      const now = clock.now();
+      const nextAt = Math.round(now + waitMs * (1 + 0.2 * clock.random()));
+      return postpone(delivered, route, channel, { now, nextAt });
     }
-    return {
-      events,
-      completion: {
-        messageId: entry.messageId,
-        claim: entry.claim + 1,
-        status: end.status,
-        nextAt: null,
-        attempt: entry.attempt,
-        attemptsBefore: entry.attemptsBefore,
-        step: entry.step,
-        route: entry.route,
-        channel: end.channel ?? null,
-        provider: null,
-        providerMessageId: null,
-        reason: end.reason,
-        at: now,
-      },
-    };
+    return attempted(delivered, { route, channel, account, outcome, durationMs });
+  }
+
+  function attempted(
+    delivered: Delivered,
+    attempt: Pick<Attempted, 'route' | 'channel' | 'outcome'> & Partial<Attempted>,
+  ): Settlement {
+    const all = { account: null, durationMs: 0, counted: true, ...attempt };
+    return settleAttempt(delivered, all, {
+      now: clock.now(),
+      random: clock.random(),
+      policy: options.policyFor(attempt.channel),
+    });
   }
 
   function note(context: Context, type: string, detail: Record<string, unknown>): void {
     context.events.push({ messageId: context.entry.messageId, at: clock.now(), type, detail });
   }
-}
-
-/** A route is stored with the message only when it is not the one of the body. */
-function keptRoute(entry: QueueEntry, body: NotificationBody, route: string[]): string[] | null {
-  const asked = body.routes[entry.messageId - entry.notificationId - 1];
-  return asked?.[0] === AUTO ? route : entry.route;
-}
-
-function attemptEvent(
-  messageId: number,
-  attempt: {
-    now: number;
-    made: number;
-    channel: string;
-    account: Account | null;
-    outcome: Outcome;
-    durationMs: number;
-    decision: Decision;
-    test: boolean;
-  },
-): MessageEvent {
-  const { now, made, channel, account, outcome, durationMs, decision } = attempt;
-  return {
-    messageId,
-    at: now,
-    type: 'attempt',
-    detail: {
-      channel,
-      provider: account?.definition.id ?? CAPTURE,
-      attempt: made,
-      outcome: outcome.kind,
-      status: decision.status,
-      durationMs: Math.round(durationMs * 10) / 10,
-      ...(outcome.kind === 'sent' ? {} : { reason: outcome.reason }),
-      ...(outcome.response === undefined ? {} : { response: outcome.response }),
-      ...(outcome.kind === 'sent' && outcome.providerMessageId !== undefined
-        ? { providerMessageId: outcome.providerMessageId }
-        : {}),
-      ...(outcome.kind === 'sent' && outcome.captured ? { captured: outcome.captured } : {}),
-      ...(outcome.kind === 'rejected' ? { scope: outcome.scope } : {}),
-      ...(outcome.kind === 'retry' && outcome.ambiguous ? { ambiguous: true } : {}),
-      ...(decision.nextAt === null
-        ? {}
-        : { nextAttemptAt: new Date(decision.nextAt).toISOString() }),
-    },
-  };
 }

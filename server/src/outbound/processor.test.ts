@@ -11,8 +11,8 @@ import type { QueueEntry } from '../notification/notification-store.ts';
 import { entriesOf } from '../notification/queue-entry.ts';
 import { MemoryQueue, MemoryQueuePublisher } from '../queue/memory.ts';
 import { createCompleter } from './completer.ts';
-import type { Settlement } from './deliver.ts';
 import { createProcessor } from './processor.ts';
+import type { Settlement } from './settlement.ts';
 
 const APPLICATION = 7;
 const CLAIM_MS = 60_000;

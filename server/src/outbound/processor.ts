@@ -62,7 +62,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
   const incomplete = new Set<Lane>();
   /** Entries per channel that are being claimed: their account does not know of them yet. */
   const spoken = new Map<string, number>();
-  const work = new Set<Promise<void>>();
+  /** Claims and deliveries under way, and who waits for their end. */
+  let working = 0;
+  let idle: (() => void) | undefined;
   let claims = 0;
   let suspectUnderWay = false;
   let scheduled = false;
@@ -140,8 +142,12 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   function begin(group: QueueEntry[]): void {
     claims++;
-    const done = claimAndDeliver(group).finally(() => work.delete(done));
-    work.add(done);
+    working++;
+    void claimAndDeliver(group).finally(finished);
+  }
+
+  function finished(): void {
+    if (--working === 0) idle?.();
   }
 
   async function claimAndDeliver(group: QueueEntry[]): Promise<void> {
@@ -184,16 +190,16 @@ export function createProcessor(options: ProcessorOptions): Processor {
   }
 
   function run(entry: QueueEntry): void {
-    const done = deliverOne(entry).finally(() => {
-      work.delete(done);
+    working++;
+    void deliverOne(entry).finally(() => {
       underWay[entry.lane]--;
       schedule();
+      finished();
     });
-    work.add(done);
   }
 
-  async function deliverOne(entry: QueueEntry): Promise<void> {
-    await completer.complete(await deliver(entry), entry.watched);
+  function deliverOne(entry: QueueEntry): Promise<void> {
+    return deliver(entry).then((settlement) => completer.complete(settlement, entry.watched));
   }
 
   function beginSuspect(): void {
@@ -202,13 +208,13 @@ export function createProcessor(options: ProcessorOptions): Processor {
     suspects.shift();
     suspectUnderWay = true;
     underWay[entry.lane]++;
-    const done = claimAndDeliverSuspect(entry).finally(() => {
-      work.delete(done);
+    working++;
+    void claimAndDeliverSuspect(entry).finally(() => {
       suspectUnderWay = false;
       underWay[entry.lane]--;
       schedule();
+      finished();
     });
-    work.add(done);
   }
 
   function mustPause({ attempt, attemptsBefore }: QueueEntry): boolean {
@@ -261,7 +267,10 @@ export function createProcessor(options: ProcessorOptions): Processor {
       stopping = true;
       timer?.cancel();
       // A claim that is under way becomes a delivery, which is finished too.
-      while (work.size > 0) await Promise.all(work);
+      if (working === 0) return;
+      await new Promise<void>((resolve) => {
+        idle = resolve;
+      });
     },
   };
 }

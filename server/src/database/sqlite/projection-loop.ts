@@ -13,9 +13,9 @@ import type { Projection, ProjectionPosition } from './projection.ts';
  * How often new rows are looked for when nobody asks. A message that has come to its end by then is
  * written once instead of once per change, which is most of what following costs.
  */
-const LOOK_MS = 100;
+const LOOK_MS = 250;
 /** How often the log is moved into the file; the writer only steps in when this does not suffice. */
-const CHECKPOINT_MS = 100;
+const CHECKPOINT_MS = 250;
 /** A reader waits no longer than this for the projection; it then sees what is there. */
 const LONGEST_WAIT_MS = 2000;
 
