@@ -11,7 +11,9 @@ export type ProblemError = Static<typeof ProblemError>;
 
 export const Problem = Type.Object(
   {
-    type: Type.String({ description: 'URI of the problem type; the same as `doc_url`.' }),
+    type: Type.String({
+      description: 'URI reference that names the kind of problem, the same on every host.',
+    }),
     title: Type.String(),
     status: Type.Integer(),
     code: Type.String({ description: 'Stable, machine-readable code.' }),
@@ -20,7 +22,7 @@ export const Problem = Type.Object(
     errors: Type.Optional(Type.Array(ProblemError)),
     hint: Type.Optional(Type.String()),
     request_id: Type.String(),
-    doc_url: Type.String(),
+    doc_url: Type.String({ description: 'Where the code is explained; a whole URL.' }),
   },
   { $id: 'Problem', description: 'RFC 9457 problem details.' },
 );

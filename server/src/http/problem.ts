@@ -30,7 +30,16 @@ const STATUS_OF_CODE: Partial<Record<ErrorCode, number>> = {
   invalid_data: 422,
 };
 
+declare module 'fastify' {
+  interface FastifyInstance {
+    /** Where people reach the service, without a slash at the end; undefined where nobody said. */
+    publicUrl?: string;
+  }
+}
+
 const DOCUMENTATION = '/docs/errors#';
+/** What may stand in a link: a name or address of a host, with or without a port. */
+const HOST = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?$/i;
 /** More faults than this in one request help nobody. */
 const MAX_ERRORS = 20;
 
@@ -42,10 +51,15 @@ export function statusOfCode(code: ErrorCode): number {
   return STATUS_OF_CODE[code] ?? STATUS_OF_KIND[ERROR_CODES[code].kind];
 }
 
+/**
+ * @param site what `doc_url` begins with, so that it can be pasted anywhere; `type` names the kind of
+ *   problem and is the same under every name of the host
+ */
 export function problemOf(
   error: ServiceError,
   requestId: string,
   status = statusOf(error),
+  site = '',
 ): Problem {
   const documentation = `${DOCUMENTATION}${error.code}`;
   return {
@@ -57,12 +71,19 @@ export function problemOf(
     ...(error.errors === undefined ? {} : { errors: error.errors.slice(0, MAX_ERRORS) }),
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     request_id: requestId,
-    doc_url: documentation,
+    doc_url: `${site}${documentation}`,
   };
 }
 
+/** Empty when the host is not known, or is none that a link should lead to. */
+function siteOf(host: string | undefined, protocol: string): string {
+  return host !== undefined && HOST.test(host) ? `${protocol}://${host}` : '';
+}
+
 export function sendProblem(reply: FastifyReply, error: ServiceError, status?: number): void {
-  const problem = problemOf(error, reply.request.id, status);
+  const { id, server, host, protocol } = reply.request;
+  const site = server.publicUrl ?? siteOf(host, protocol);
+  const problem = problemOf(error, id, status, site);
   if (error.kind === 'unauthorized') reply.header('www-authenticate', 'Bearer');
   reply.headers(retryHeader(error));
   // Serialised here: a route's response schemas describe its success.
@@ -81,7 +102,9 @@ function retryHeader({ retryAfterMs }: ServiceError): Record<string, string> {
 
 /** Answers many requests with the same error: its text is made once, and only the request's id differs. */
 export class QuickRefusal {
+  readonly #publicUrl: string | undefined;
   #error: ServiceError | undefined;
+  #site = '';
   #status = 503;
   #headers: Record<string, string> = {};
   #before = '';
@@ -89,18 +112,24 @@ export class QuickRefusal {
   /** Without the request's id, which is ASCII. */
   #bytes = 0;
 
+  constructor(publicUrl?: string) {
+    this.#publicUrl = publicUrl;
+  }
+
   send(response: ServerResponse, error: ServiceError, requestId: string): void {
-    if (error !== this.#error) this.#prepare(error);
+    const site = this.#publicUrl ?? siteOf(response.req.headers.host, 'http');
+    if (error !== this.#error || site !== this.#site) this.#prepare(error, site);
     const length = this.#bytes + requestId.length;
     response.writeHead(this.#status, { ...this.#headers, 'content-length': length });
     response.end(`${this.#before}${requestId}${this.#after}`);
   }
 
-  #prepare(error: ServiceError): void {
+  #prepare(error: ServiceError, site: string): void {
     const mark = '{request}';
-    const text = JSON.stringify(problemOf(error, mark));
+    const text = JSON.stringify(problemOf(error, mark, undefined, site));
     const at = text.indexOf(mark);
     this.#error = error;
+    this.#site = site;
     this.#status = statusOf(error);
     this.#before = text.slice(0, at);
     this.#after = text.slice(at + mark.length);

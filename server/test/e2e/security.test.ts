@@ -293,7 +293,12 @@ describe('fields that nobody asked for', () => {
         'body.content.body',
       ],
       ['POST', SEND, { ...REQUEST, to: { ...REQUEST.to, admin: 'yes' } }, 'body.to.admin'],
-      ['POST', SEND, { to: REQUEST.to, template: { key: 'a', latest: true } }, 'body.template'],
+      [
+        'POST',
+        SEND,
+        { to: REQUEST.to, template: { key: 'a', latest: true } },
+        'body.template.latest',
+      ],
       [
         'POST',
         SEND,

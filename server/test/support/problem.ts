@@ -32,7 +32,10 @@ export function assertProblem(
   assert.equal(problem.status, answer.status, shown);
   assert.ok(problem.code in ERROR_CODES, shown);
   assert.ok(problem.title.length > 0 && problem.request_id.length > 0, shown);
-  assert.match(problem.doc_url, /^\/docs\/errors#[a-z_]+$/, shown);
+  assert.equal(problem.type, `/docs/errors#${problem.code}`, shown);
+  // Relative only where the request has no host that could stand in a link.
+  assert.match(problem.doc_url, /^(?:http:\/\/[^/#?@]+)?\/docs\/errors#[a-z_]+$/, shown);
+  assert.ok(problem.doc_url.endsWith(problem.type), shown);
   return problem;
 }
 
