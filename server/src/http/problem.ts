@@ -1,6 +1,7 @@
 /** The only place that knows HTTP status codes: errors as RFC 9457 problem details. */
 import type { ServerResponse } from 'node:http';
 import type { Problem } from '@tidings/contracts/problem';
+import { Type } from '@tidings/contracts/schema';
 import {
   faultMessage,
   pathOfFault,
@@ -42,6 +43,63 @@ const DOCUMENTATION = '/docs/errors#';
 const HOST = /^(?:[a-z0-9](?:[a-z0-9.-]{0,251}[a-z0-9])?|\[[0-9a-f:.]{2,45}\])(?::[0-9]{1,5})?$/i;
 /** More faults than this in one request help nobody. */
 const MAX_ERRORS = 20;
+
+/** Refusals of how a request is sent rather than of what it asks. Their code is `invalid_request`. */
+export const TRANSFER_STATUSES = {
+  408: {
+    title: 'The request did not arrive in time',
+    hint: 'Headers have 10 seconds, the whole request 30.',
+  },
+  413: {
+    title: 'The body is larger than the service takes',
+    hint: 'The setting http.bodyLimitBytes says how much: 1 MiB unless the operator changed it.',
+  },
+  415: {
+    title: 'The body is not application/json, or is encoded',
+    hint: 'Send JSON without Content-Encoding.',
+  },
+  417: {
+    title: 'The expectation of the request cannot be met',
+    hint: 'Leave Expect out, or send 100-continue.',
+  },
+  431: {
+    title: 'The headers are larger than the service takes',
+    hint: 'Headers and URL together have 16 KiB.',
+  },
+} as const;
+
+const MEANINGS: Readonly<Record<number, string>> = {
+  400: 'The request is not acceptable; `errors` names the fields.',
+  401: 'The credentials are missing or not valid.',
+  403: 'The credentials do not allow this.',
+  404: 'There is no such resource, or it is of another application.',
+  409: 'The resource is not in a state that allows this.',
+  422: 'The request fits its schema and cannot be done; `code` says why.',
+  429: 'Too many requests; `Retry-After` says when to come back.',
+  500: 'Something went wrong inside the service.',
+  503: 'The service cannot take this just now; `Retry-After` says when to come back.',
+};
+
+/** What any request can be refused with. */
+const ANY = [400, 408, 415, 417, 431, 500, 503] as const;
+export const READ: readonly number[] = [...ANY, 401, 403];
+export const WRITE: readonly number[] = [...READ, 413];
+/** Without an API key: nothing is forbidden to whoever has what the body asks for. */
+export const OPEN_WRITE: readonly number[] = [...ANY, 401, 413];
+
+/** Refusals as the OpenAPI document lists them: those of the kind of operation, and those of its own. */
+export function refused(kind: readonly number[], ...own: number[]): Record<number, object> {
+  const transfer: Readonly<Record<number, { title: string }>> = TRANSFER_STATUSES;
+  return Object.fromEntries(
+    [...kind, ...own].map((status) => [
+      status,
+      {
+        description: transfer[status] ? `${transfer[status].title}.` : MEANINGS[status],
+        content: { 'application/problem+json': { schema: Type.Ref('Problem') } },
+      },
+    ]),
+  );
+}
 
 export function statusOf(error: ServiceError): number {
   return statusOfCode(error.code);
@@ -165,9 +223,9 @@ function translate(error: FastifyError | ServiceError): { error: ServiceError; s
 function clientError(error: FastifyError, status: number): ServiceError {
   if (status === 413) {
     return new ServiceError('invalid_request', {
-      detail: 'The body is larger than the service takes.',
+      detail: `${TRANSFER_STATUSES[413].title}.`,
       errors: [{ path: 'body', message: 'is too large' }],
-      hint: 'The setting http.bodyLimitBytes says how much: 1 MiB unless the operator changed it.',
+      hint: TRANSFER_STATUSES[413].hint,
     });
   }
   if (status === 415) {

@@ -17,6 +17,7 @@ import type { ApplicationService } from '../../application/service.ts';
 import { parseId } from '../../id.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';
+import { OPEN_WRITE, READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { cursorOf, pageIn, readableQuery } from './query.ts';
 
@@ -40,7 +41,7 @@ function addApplications(app: FastifyInstance, applications: ApplicationService)
       tag: TAG,
       summary: 'List applications, newest first',
       querystring: ListApplicationsQuery,
-      response: { 200: ApplicationPage },
+      response: { 200: ApplicationPage, ...refused(READ) },
     }),
     async ({ query: { limit, cursor } }) => {
       const before = readCursor(cursorOf('applications', cursor));
@@ -56,7 +57,7 @@ function addApplications(app: FastifyInstance, applications: ApplicationService)
       tag: TAG,
       summary: 'Create an application',
       body: Type.Ref('CreateApplication'),
-      response: { 201: Type.Ref('Application') },
+      response: { 201: Type.Ref('Application'), ...refused(WRITE, 409) },
     }),
     async (request, reply) => reply.code(201).send(shown(await applications.create(request.body))),
   );
@@ -76,7 +77,7 @@ function addApiKeys(app: FastifyInstance, applications: ApplicationService): voi
         tag: TAG,
         summary: 'List API keys, newest first',
         querystring: ListApiKeysQuery,
-        response: { 200: ApiKeyPage },
+        response: { 200: ApiKeyPage, ...refused(READ, 404) },
       }),
       preValidation: readableQuery,
     },
@@ -103,7 +104,7 @@ function addApiKeys(app: FastifyInstance, applications: ApplicationService): voi
       summary: 'Create an API key',
       description: 'The secret is shown in this answer and never again.',
       body: Type.Ref('CreateApiKey'),
-      response: { 201: Type.Ref('CreatedApiKey') },
+      response: { 201: Type.Ref('CreatedApiKey'), ...refused(WRITE, 404) },
     }),
     async (request, reply) => {
       const created = await applications.createKey(callerOf(request), request.body);
@@ -121,7 +122,7 @@ function addApiKeys(app: FastifyInstance, applications: ApplicationService): voi
         description: 'Everywhere within 5 seconds. The key stays in the list.',
         params: ApiKeyParams,
         querystring: RevokeApiKeyQuery,
-        response: { 204: Type.Null() },
+        response: { 204: Type.Null(), ...refused(WRITE, 404, 409) },
       }),
       preValidation: readableQuery,
     },
@@ -138,7 +139,7 @@ function addApiKeys(app: FastifyInstance, applications: ApplicationService): voi
       id: 'whoami',
       tag: TAG,
       summary: 'Read what the key of this request is',
-      response: { 200: Type.Ref('Whoami') },
+      response: { 200: Type.Ref('Whoami'), ...refused(READ, 404) },
     }),
     (request) => applications.whoami(callerOf(request)),
   );
@@ -151,7 +152,7 @@ function addSessions(app: FastifyInstance, applications: ApplicationService): vo
     tag: TAG,
     summary: 'Exchange the token of a one-time admin link for a session',
     body: Type.Ref('CreateSession'),
-    response: { 201: Type.Ref('Session') },
+    response: { 201: Type.Ref('Session'), ...refused(OPEN_WRITE, 429) },
   });
   app.post<{ Body: CreateSession }>(
     '/v1/sessions',

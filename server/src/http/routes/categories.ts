@@ -6,6 +6,7 @@ import type { FastifyInstance } from 'fastify';
 import type { TemplateService } from '../../template/service.ts';
 import { callerOf } from '../auth.ts';
 import { keyPageOf, readKeyCursor } from '../key-page.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { cursorOf, pageIn } from './query.ts';
 
@@ -28,7 +29,7 @@ export function categoryRoutes({
         tag: TAG,
         summary: 'List categories by key',
         querystring: ListQuery,
-        response: { 200: CategoryPage },
+        response: { 200: CategoryPage, ...refused(READ) },
       }),
       async (request) => {
         const { limit, cursor } = request.query;
@@ -46,7 +47,7 @@ export function categoryRoutes({
         tag: TAG,
         summary: 'Read a category',
         params: CategoryParams,
-        response: { 200: Type.Ref('Category') },
+        response: { 200: Type.Ref('Category'), ...refused(READ, 404) },
       }),
       (request) => templates.getCategory(callerOf(request).applicationId, request.params.key),
     );
@@ -61,7 +62,7 @@ export function categoryRoutes({
           'Templates and notifications may name a category that is not described here: it is one that recipients can opt out of.',
         params: CategoryParams,
         body: Type.Ref('PutCategory'),
-        response: { 200: Type.Ref('Category'), 201: Type.Ref('Category') },
+        response: { 200: Type.Ref('Category'), 201: Type.Ref('Category'), ...refused(WRITE) },
       }),
       async (request, reply) => {
         const { key } = request.params;
@@ -80,7 +81,7 @@ export function categoryRoutes({
         summary: 'Remove a category',
         description: 'Templates that name it keep its key; it can then be opted out of.',
         params: CategoryParams,
-        response: { 204: Type.Null() },
+        response: { 204: Type.Null(), ...refused(WRITE, 404) },
       }),
       async (request, reply) => {
         await templates.deleteCategory(callerOf(request).applicationId, request.params.key);

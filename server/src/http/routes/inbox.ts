@@ -26,6 +26,7 @@ import {
   type InboxSession,
 } from '../../inbox/service.ts';
 import { callerOf } from '../auth.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { readableQuery } from './query.ts';
 
@@ -95,7 +96,7 @@ function addMinting(app: FastifyInstance, service: InboxService): void {
       description:
         'Call it from your own server once you know who the user is, and give the token to their browser or app. It cannot be taken back before it ends.',
       body: Type.Ref('MintInboxToken'),
-      response: { 201: Type.Ref('InboxToken') },
+      response: { 201: Type.Ref('InboxToken'), ...refused(WRITE) },
     }),
     async (request, reply) => {
       const { applicationId, kind } = callerOf(request);
@@ -122,7 +123,7 @@ function addReading(app: FastifyInstance, service: InboxService, authenticate: C
         operationId: 'listInbox',
         summary: 'List the items of an inbox, newest first',
         querystring: InboxQuery,
-        response: { 200: InboxPage },
+        response: { 200: InboxPage, ...refused(READ) },
       }),
       preValidation: readableQuery,
     },
@@ -140,7 +141,7 @@ function addReading(app: FastifyInstance, service: InboxService, authenticate: C
         operationId: 'countInbox',
         summary: 'Count what is unseen, unread and there',
         querystring: NoQuery,
-        response: { 200: Type.Ref('InboxCounts') },
+        response: { 200: Type.Ref('InboxCounts'), ...refused(READ) },
       }),
     },
     async (request) => service.counts(sessionOf(request)),
@@ -158,7 +159,7 @@ function addMarking(app: FastifyInstance, service: InboxService, authenticate: C
         description: "The user's other devices learn of it at once.",
         querystring: NoQuery,
         body: Type.Ref('MarkInbox'),
-        response: { 200: Type.Ref('MarkedInbox') },
+        response: { 200: Type.Ref('MarkedInbox'), ...refused(WRITE) },
       }),
     },
     async (request) => service.mark(sessionOf(request), request.body),
@@ -176,7 +177,7 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
         description:
           'For EventSource, which cannot send a header. It works once, within 30 seconds.',
         querystring: NoQuery,
-        response: { 201: Type.Ref('InboxTicket') },
+        response: { 201: Type.Ref('InboxTicket'), ...refused(WRITE, 429) },
       }),
     },
     async (request, reply) => reply.code(201).send(await service.mintTicket(sessionOf(request))),
@@ -203,6 +204,7 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
             description: 'The stream.',
             content: { 'text/event-stream': { schema: Type.String() } },
           },
+          ...refused(READ, 429),
         },
       }),
     },
@@ -227,7 +229,10 @@ function addSocket(app: FastifyInstance, service: InboxService): void {
       description:
         'The first frame is InboxAuthFrame, within 5 seconds; then InboxMarkFrame and InboxPingFrame. Events come as `{"type", "position", "data"}`. The connection ends with code 4401 when the token is not valid or has ended.',
       querystring: NoQuery,
-      response: { 101: { description: 'The protocol is WebSocket from here on.', type: 'null' } },
+      response: {
+        101: { description: 'The protocol is WebSocket from here on.', type: 'null' },
+        ...refused(READ, 429),
+      },
     }),
     handler: async () => {
       throw new ServiceError('invalid_request', {

@@ -29,6 +29,7 @@ import {
 import { callerOf } from '../auth.ts';
 import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { asAccepted } from './accepted-record.ts';
 import { cursorOf, pageIn, rangeOf, readableQuery } from './query.ts';
@@ -123,7 +124,11 @@ export function notificationRoutes(
         headers: Headers,
         querystring: WaitQuery,
         body: Type.Ref('CreateNotification'),
-        response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
+        response: {
+          202: Type.Ref('Accepted'),
+          200: Type.Ref('Notification'),
+          ...refused(WRITE, 422),
+        },
       }),
       async (request, reply) => {
         const { code, replayed, body } = await answer(request, (accept) =>
@@ -142,7 +147,7 @@ export function notificationRoutes(
           tag: TAG,
           summary: 'List messages, newest first',
           querystring: ListQuery,
-          response: { 200: MessagePage },
+          response: { 200: MessagePage, ...refused(READ) },
         }),
         preValidation: readableQuery,
       },
@@ -183,7 +188,7 @@ export function notificationRoutes(
         tag: TAG,
         summary: 'Read a notification',
         params: ReadParams,
-        response: { 200: Type.Ref('Notification') },
+        response: { 200: Type.Ref('Notification'), ...refused(READ, 404) },
       }),
       async (request) => view(await readOf(request)),
     );
@@ -195,7 +200,7 @@ export function notificationRoutes(
         tag: TAG,
         summary: 'Every event and attempt, with what the vendor answered',
         params: ReadParams,
-        response: { 200: Timeline },
+        response: { 200: Timeline, ...refused(READ, 404) },
       }),
       async (request) => {
         const record = await readOf(request);
@@ -213,7 +218,7 @@ export function notificationRoutes(
         description: 'Its timeline then says what was accepted and what was changed when.',
         params: Params,
         body: Type.Ref('EditNotification'),
-        response: { 200: Type.Ref('Notification') },
+        response: { 200: Type.Ref('Notification'), ...refused(WRITE, 404, 409, 422) },
       }),
       async (request) =>
         view(
@@ -232,7 +237,7 @@ export function notificationRoutes(
         tag: TAG,
         summary: 'Cancel what has not been sent',
         params: Params,
-        response: { 200: Type.Ref('Notification') },
+        response: { 200: Type.Ref('Notification'), ...refused(WRITE, 404, 409) },
       }),
       async (request) => view(await notifications.cancel(callerOf(request), idOf(request))),
     );
@@ -246,7 +251,11 @@ export function notificationRoutes(
         params: Params,
         headers: Headers,
         querystring: WaitQuery,
-        response: { 202: Type.Ref('Accepted'), 200: Type.Ref('Notification') },
+        response: {
+          202: Type.Ref('Accepted'),
+          200: Type.Ref('Notification'),
+          ...refused(WRITE, 404, 409, 422),
+        },
       }),
       async (request, reply) => {
         refuseBody(request);
@@ -265,7 +274,7 @@ export function notificationRoutes(
         tag: TAG,
         summary: 'Remove a notification that has ended',
         params: Params,
-        response: { 204: Type.Null({ description: 'Removed.' }) },
+        response: { 204: Type.Null({ description: 'Removed.' }), ...refused(WRITE, 404, 409) },
       }),
       async (request, reply) => {
         await notifications.delete(callerOf(request), idOf(request));

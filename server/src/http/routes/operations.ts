@@ -11,6 +11,7 @@ import { type NotificationService, scopeOf } from '../../notification/service.ts
 import { callerOf } from '../auth.ts';
 import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { cursorOf, pageIn, rangeOf } from './query.ts';
 
@@ -46,7 +47,7 @@ export function operationRoutes({
         id: 'getLedger',
         tag: 'Operations',
         summary: 'What became of everything that was accepted',
-        response: { 200: Type.Ref('Ledger') },
+        response: { 200: Type.Ref('Ledger'), ...refused(READ) },
       }),
       async (request): Promise<Ledger> => notifications.ledger(scopeOf(callerOf(request))),
     );
@@ -59,6 +60,7 @@ export function operationRoutes({
         summary: 'Channels: provider accounts, test addresses, and the schema of their own content',
         response: {
           200: Type.Object({ items: Type.Array(Type.Object({}, { additionalProperties: true })) }),
+          ...refused(READ),
         },
       }),
       async () => ({ items: channels }),
@@ -71,7 +73,7 @@ export function operationRoutes({
         tag: 'Operations',
         summary: 'Messages that failed for good, newest first',
         querystring: DeadLetterQuery,
-        response: { 200: MessagePage },
+        response: { 200: MessagePage, ...refused(READ) },
       }),
       async (request) => {
         const {
@@ -99,7 +101,7 @@ export function operationRoutes({
         description:
           'Those named by `messages`, `channel`, `from` and `to` together, at most a million at once; with `"all": true` every one.',
         body: Type.Ref('Redrive'),
-        response: { 202: Type.Object({ taken: Type.Integer() }) },
+        response: { 202: Type.Object({ taken: Type.Integer() }), ...refused(WRITE) },
       }),
       async (request, reply) => {
         const body = request.body as Redrive;

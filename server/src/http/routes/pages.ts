@@ -2,7 +2,7 @@
 import { readFileSync } from 'node:fs';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
-import { statusOfCode } from '../problem.ts';
+import { statusOfCode, TRANSFER_STATUSES } from '../problem.ts';
 
 const PAGES = new URL('../console/', import.meta.url);
 const FILES: Record<string, { file: string; type: string }> = {
@@ -68,10 +68,28 @@ function secured(reply: FastifyReply, policy = POLICY): FastifyReply {
   return reply.header('content-security-policy', policy).header('referrer-policy', 'no-referrer');
 }
 
+interface Entry {
+  title: string;
+  hint?: string;
+}
+
+/** Anchors are codes, which `doc_url` leads to, and statuses of how a request is sent. */
 function errorPage(): string {
-  const rows = (Object.keys(ERROR_CODES) as ErrorCode[]).map((code) => {
-    const entry: { title: string; hint?: string } = ERROR_CODES[code];
-    return `<tr id="${code}"><td><code>${code}</code></td><td>${statusOfCode(code)}</td><td>${entry.title}</td><td>${entry.hint ?? ''}</td></tr>`;
-  });
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Errors · Tidings</title><link rel="stylesheet" href="/console/console.css"></head><body class="plain"><h1>Errors</h1><p>Every answer outside 2xx is <code>application/problem+json</code> (RFC 9457) with one of these codes.</p><table><thead><tr><th>code</th><th>status</th><th>meaning</th><th>what to do</th></tr></thead><tbody>${rows.join('')}</tbody></table></body></html>`;
+  const codes = (Object.keys(ERROR_CODES) as ErrorCode[]).map((code) =>
+    row(code, `<code>${code}</code>`, String(statusOfCode(code)), ERROR_CODES[code]),
+  );
+  const statuses = Object.entries(TRANSFER_STATUSES).map(([status, entry]) =>
+    row(status, '<code>invalid_request</code>', status, entry),
+  );
+  const table = (rows: string[]): string =>
+    `<table><thead><tr><th>code</th><th>status</th><th>meaning</th><th>what to do</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Errors · Tidings</title><link rel="stylesheet" href="/console/console.css"></head><body class="plain"><h1>Errors</h1><p>Every answer outside 2xx is <code>application/problem+json</code> (RFC 9457) with one of these codes.</p>${table(codes)}<h2>How a request is sent</h2><p>These are answered before anybody looks at what is asked.</p>${table(statuses)}</body></html>`;
+}
+
+function row(id: string, code: string, status: string, { title, hint = '' }: Entry): string {
+  return `<tr id="${id}"><td>${code}</td><td>${status}</td><td>${escaped(title)}</td><td>${escaped(hint)}</td></tr>`;
+}
+
+function escaped(text: string): string {
+  return text.replaceAll('&', '&amp;').replaceAll('<', '&lt;');
 }

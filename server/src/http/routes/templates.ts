@@ -17,6 +17,7 @@ import type { TemplateService } from '../../template/service.ts';
 import { callerOf } from '../auth.ts';
 import { keyPageOf, readKeyCursor } from '../key-page.ts';
 import { readCursor, writeCursor } from '../page.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { cursorOf, pageIn } from './query.ts';
 
@@ -48,7 +49,7 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       tag: TAG,
       summary: 'List templates by key',
       querystring: ListQuery,
-      response: { 200: TemplatePage },
+      response: { 200: TemplatePage, ...refused(READ) },
     }),
     async (request) => {
       const { limit, cursor } = request.query;
@@ -67,7 +68,7 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       description:
         'The version is a draft unless `publish` says otherwise. A string with `{{` or `{%` in it is checked for its syntax now, and for its pattern, format and length once it is rendered.',
       body: Type.Ref('CreateTemplate'),
-      response: { 201: Type.Ref('Template') },
+      response: { 201: Type.Ref('Template'), ...refused(WRITE, 409, 422) },
     }),
     async (request, reply) => {
       const created = await templates.create(callerOf(request).applicationId, request.body);
@@ -82,7 +83,7 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       tag: TAG,
       summary: 'Read a template',
       params: TemplateParams,
-      response: { 200: Type.Ref('Template') },
+      response: { 200: Type.Ref('Template'), ...refused(READ, 404) },
     }),
     (request) => templates.get(callerOf(request).applicationId, request.params.key),
   );
@@ -96,7 +97,7 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       description: 'They belong to the template, not to a version, and hold at once.',
       params: TemplateParams,
       body: Type.Ref('EditTemplate'),
-      response: { 200: Type.Ref('Template') },
+      response: { 200: Type.Ref('Template'), ...refused(WRITE, 404) },
     }),
     (request) => templates.edit(callerOf(request).applicationId, request.params.key, request.body),
   );
@@ -109,7 +110,7 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       summary: 'Remove a template with all its versions',
       description: 'Refused (409) while messages that use it are still to be sent.',
       params: TemplateParams,
-      response: { 204: Type.Null() },
+      response: { 204: Type.Null(), ...refused(WRITE, 404, 409) },
     }),
     async (request, reply) => {
       await templates.delete(callerOf(request).applicationId, request.params.key);
@@ -128,7 +129,7 @@ function addVersions(app: FastifyInstance, templates: TemplateService): void {
       description: 'A page of large versions may be shorter than its limit; `next` tells.',
       params: TemplateParams,
       querystring: ListQuery,
-      response: { 200: TemplateVersionPage },
+      response: { 200: TemplateVersionPage, ...refused(READ, 404) },
     }),
     async (request) => {
       const { limit, cursor } = request.query;
@@ -149,7 +150,7 @@ function addVersions(app: FastifyInstance, templates: TemplateService): void {
       summary: 'Add a version to a template',
       params: TemplateParams,
       body: Type.Ref('CreateTemplateVersion'),
-      response: { 201: Type.Ref('TemplateVersion') },
+      response: { 201: Type.Ref('TemplateVersion'), ...refused(WRITE, 404, 422) },
     }),
     async (request, reply) => {
       const { key } = request.params;
@@ -166,7 +167,7 @@ function addVersions(app: FastifyInstance, templates: TemplateService): void {
       tag: TAG,
       summary: 'Read a version of a template',
       params: VersionParams,
-      response: { 200: Type.Ref('TemplateVersion') },
+      response: { 200: Type.Ref('TemplateVersion'), ...refused(READ, 404) },
     }),
     (request) => {
       const { key, version } = request.params;
@@ -183,7 +184,7 @@ function addVersions(app: FastifyInstance, templates: TemplateService): void {
       description: 'A published version never changes: 409.',
       params: VersionParams,
       body: Type.Ref('PutTemplateVersion'),
-      response: { 200: Type.Ref('TemplateVersion') },
+      response: { 200: Type.Ref('TemplateVersion'), ...refused(WRITE, 404, 409, 422) },
     }),
     (request) => {
       const { key, version } = request.params;
@@ -204,7 +205,7 @@ function addPublishing(app: FastifyInstance, templates: TemplateService): void {
         description: 'The example of the version is rendered, and has to fit its channels.',
         params: TemplateParams,
         body: Type.Ref('PublishTemplate'),
-        response: { 200: Type.Ref('Template') },
+        response: { 200: Type.Ref('Template'), ...refused(WRITE, 404, 422) },
       }),
       preValidation: withoutBody,
     },
@@ -225,7 +226,7 @@ function addPublishing(app: FastifyInstance, templates: TemplateService): void {
           'With the data given, else the example of the version. What does not fit its channel once it is rendered is answered with 422 and paths into the version.',
         params: TemplateParams,
         body: Type.Ref('PreviewTemplate'),
-        response: { 200: Type.Ref('TemplatePreview') },
+        response: { 200: Type.Ref('TemplatePreview'), ...refused(WRITE, 404, 422) },
       }),
       preValidation: withoutBody,
     },

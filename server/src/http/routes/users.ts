@@ -12,6 +12,7 @@ import type { FastifyInstance } from 'fastify';
 import { invalid } from '../../errors.ts';
 import type { UserService } from '../../user/service.ts';
 import { callerOf } from '../auth.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { cursorOf, pageIn } from './query.ts';
 
@@ -35,7 +36,7 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
       summary: 'Create a user or replace its profile',
       params: UserParams,
       body: Type.Ref('PutUser'),
-      response: { 200: Type.Ref('User'), 201: Type.Ref('User') },
+      response: { 200: Type.Ref('User'), 201: Type.Ref('User'), ...refused(WRITE) },
     }),
     async (request, reply) => {
       const { userId } = request.params;
@@ -51,7 +52,7 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
       tag: TAG,
       summary: 'Read a user',
       params: UserParams,
-      response: { 200: Type.Ref('User') },
+      response: { 200: Type.Ref('User'), ...refused(READ, 404) },
     }),
     (request) => users.get(callerOf(request), request.params.userId),
   );
@@ -63,7 +64,7 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
       tag: TAG,
       summary: 'Remove a user with its groups and preferences',
       params: UserParams,
-      response: { 204: Type.Null() },
+      response: { 204: Type.Null(), ...refused(WRITE, 404) },
     }),
     async (request, reply) => {
       await users.delete(callerOf(request), request.params.userId);
@@ -78,7 +79,7 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
       tag: TAG,
       summary: 'List users by id, all or those of a group',
       querystring: ListUsersQuery,
-      response: { 200: UserPage },
+      response: { 200: UserPage, ...refused(READ) },
     }),
     async (request) => {
       const { limit, cursor, group = null } = request.query;
@@ -96,7 +97,7 @@ function addPreferences(app: FastifyInstance, users: UserService): void {
       tag: TAG,
       summary: 'Read what a user agreed to',
       params: UserParams,
-      response: { 200: Type.Ref('Preferences') },
+      response: { 200: Type.Ref('Preferences'), ...refused(READ, 404) },
     }),
     async (request) => (await users.get(callerOf(request), request.params.userId)).preferences,
   );
@@ -109,7 +110,7 @@ function addPreferences(app: FastifyInstance, users: UserService): void {
       summary: 'Replace what a user agreed to',
       params: UserParams,
       body: Type.Ref('Preferences'),
-      response: { 200: Type.Ref('Preferences') },
+      response: { 200: Type.Ref('Preferences'), ...refused(WRITE, 404) },
     }),
     async (request) => {
       const { userId } = request.params;

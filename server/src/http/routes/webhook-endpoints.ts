@@ -15,6 +15,7 @@ import type { FastifyInstance } from 'fastify';
 import { parseId } from '../../id.ts';
 import { callerOf } from '../auth.ts';
 import { pageOf, readCursor } from '../page.ts';
+import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { cursorOf, pageIn } from './query.ts';
 
@@ -61,7 +62,7 @@ function addCollection(app: FastifyInstance, endpoints: WebhookEndpoints): void 
       description:
         'The answer is the only one that shows the secret; requests to the endpoint are signed with it by the Standard Webhooks scheme.',
       body: Type.Ref('CreateWebhookEndpoint'),
-      response: { 201: Type.Ref('WebhookEndpointWithSecret') },
+      response: { 201: Type.Ref('WebhookEndpointWithSecret'), ...refused(WRITE, 409, 422) },
     }),
     async (request, reply) => {
       const { applicationId } = callerOf(request);
@@ -76,7 +77,7 @@ function addCollection(app: FastifyInstance, endpoints: WebhookEndpoints): void 
       tag: TAG,
       summary: 'List webhook endpoints, newest first',
       querystring: ListWebhookEndpointsQuery,
-      response: { 200: WebhookEndpointPage },
+      response: { 200: WebhookEndpointPage, ...refused(READ) },
     }),
     async (request) => {
       const { limit, cursor } = request.query;
@@ -102,7 +103,7 @@ function addSingle(app: FastifyInstance, endpoints: WebhookEndpoints): void {
       tag: TAG,
       summary: 'Get a webhook endpoint',
       params: WebhookEndpointParams,
-      response: { 200: Type.Ref('WebhookEndpoint') },
+      response: { 200: Type.Ref('WebhookEndpoint'), ...refused(READ, 404) },
     }),
     async (request) => endpoints.get(callerOf(request).applicationId, request.params.id),
   );
@@ -115,7 +116,7 @@ function addSingle(app: FastifyInstance, endpoints: WebhookEndpoints): void {
       summary: 'Change, enable or disable a webhook endpoint',
       params: WebhookEndpointParams,
       body: Type.Ref('EditWebhookEndpoint'),
-      response: { 200: Type.Ref('WebhookEndpoint') },
+      response: { 200: Type.Ref('WebhookEndpoint'), ...refused(WRITE, 404, 409, 422) },
     }),
     async (request) =>
       endpoints.update(callerOf(request).applicationId, request.params.id, request.body),
@@ -130,7 +131,7 @@ function addSingle(app: FastifyInstance, endpoints: WebhookEndpoints): void {
       description:
         'Messages on their way to it are rejected; those to its bare URL make a new one.',
       params: WebhookEndpointParams,
-      response: { 204: Type.Null({ description: 'It is gone.' }) },
+      response: { 204: Type.Null({ description: 'It is gone.' }), ...refused(WRITE, 404) },
     }),
     async (request, reply) => {
       await endpoints.delete(callerOf(request).applicationId, request.params.id);
@@ -151,7 +152,7 @@ function addRotation(app: FastifyInstance, endpoints: WebhookEndpoints): void {
           'The answer is the only one that shows the secret. Until `keepPreviousForSeconds` have passed the secrets before it sign as well, so that the receiver can change over.',
         params: WebhookEndpointParams,
         body: Type.Ref('RotateWebhookSecret'),
-        response: { 200: Type.Ref('WebhookEndpointWithSecret') },
+        response: { 200: Type.Ref('WebhookEndpointWithSecret'), ...refused(WRITE, 404) },
       }),
       // Everything in the body has a default, so it may be left out as a whole.
       preValidation: (request, _reply, done) => {
