@@ -96,7 +96,8 @@ export class ProjectionLoop implements Service {
   #checkpoint(): void {
     for (const database of this.#options.checkpoints) {
       try {
-        database.exec('PRAGMA wal_checkpoint(PASSIVE)');
+        // Only its own file: another one may be attached to be read.
+        database.exec('PRAGMA main.wal_checkpoint(PASSIVE)');
       } catch (error) {
         this.#options.failed(error);
       }
