@@ -107,8 +107,25 @@ async function showTimeline(terminal: Terminal, events: readonly TimelineEvent[]
       reason,
     ].filter((word): word is string => typeof word === 'string' && word !== '');
     await terminal.line(`${terminal.colour('dim', localTime(at))}  ${printable(words.join('  '))}`);
-    if (response) await terminal.line(`${' '.repeat(21)}${printable(response)}`);
+    const below = [...(response ? [response] : []), ...changesOf(event)];
+    for (const line of below) await terminal.line(`${' '.repeat(21)}${printable(line)}`);
   }
+}
+
+const LONGEST_VALUE = 60;
+
+/** What an edit changed: `priority: medium → high`. */
+function changesOf({ detail }: TimelineEvent): string[] {
+  const changes = (detail?.['changes'] ?? {}) as Record<string, { from: unknown; to: unknown }>;
+  return Object.entries(changes).map(
+    ([field, { from, to }]) => `${field}: ${valueOf(from)} → ${valueOf(to)}`,
+  );
+}
+
+function valueOf(value: unknown): string {
+  if (value === null) return '–';
+  const text = typeof value === 'string' ? value : JSON.stringify(value);
+  return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
 }
 
 async function showService(context: Context): Promise<ExitCode> {

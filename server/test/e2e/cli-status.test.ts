@@ -44,6 +44,19 @@ describe('tidings status and tail', () => {
     assert.equal(json.timeline.items[0]?.type, 'accepted');
   });
 
+  test('status of an edited notification: what each edit changed', async () => {
+    const to = ['--to', 'ada@example.com', '--title', 'Hi', 'x'];
+    const id = (await cli(['send', '--quiet', '--send-at', '+1h', ...to])).out.trim();
+    const text = 'y'.repeat(100);
+    const body = { priority: 'high', collapseKey: 'k', content: { title: 'Hi', text } };
+    await service.tidings.call(`/v1/notifications/${id}`, { method: 'PATCH', body });
+    const { out } = await cli(['status', id]);
+    assert.match(out, /edited .+\n +priority: medium → high\n +collapseKey: – → k\n +content: /);
+    assert.match(out, /content: \{"title":"Hi","text":"x"\} → \{"title":"Hi","text":"y{36,40}…\n/);
+    exited(await cli(['status', id]), 0);
+    await service.tidings.call(`/v1/notifications/${id}/cancel`, { method: 'POST' });
+  });
+
   test('status of the service: readiness, lanes, ledger', async () => {
     const { tidings } = service;
     const shown = await cli(['status']);
