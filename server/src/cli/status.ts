@@ -118,11 +118,11 @@ const LONGEST_VALUE = 60;
 function changesOf({ detail }: TimelineEvent): string[] {
   const changes = (detail?.['changes'] ?? {}) as Record<string, { from: unknown; to: unknown }>;
   return Object.entries(changes).map(
-    ([field, { from, to }]) => `${field}: ${valueOf(from)} → ${valueOf(to)}`,
+    ([field, { from, to }]) => `${field}: ${shownValue(from)} → ${shownValue(to)}`,
   );
 }
 
-function valueOf(value: unknown): string {
+function shownValue(value: unknown): string {
   if (value === null) return '–';
   const text = typeof value === 'string' ? value : JSON.stringify(value);
   return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
