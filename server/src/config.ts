@@ -195,7 +195,7 @@ export const Settings = Type.Object(
           description: 'How often the store is asked for what is due.',
         }),
         defaultOrder: Type.Array(Type.String({ pattern: CHANNEL_PATTERN }), {
-          default: ['in_app', 'push', 'email', 'sms', 'webhook'],
+          default: ['in_app', 'email', 'webhook'],
           description: 'Order of channels when neither the request nor the user names one.',
         }),
       },
@@ -289,6 +289,7 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
   const config = values as Static<typeof Settings>;
   check(config);
   config.dataDir = resolve(config.dataDir);
+  if (config.publicUrl !== undefined) config.publicUrl = config.publicUrl.replace(/\/+$/, '');
   return deepFreeze({ ...config, providerEnvironment });
 }
 

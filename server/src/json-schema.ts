@@ -1,4 +1,5 @@
 /** Ajv as this service uses it: with formats, and with a quicker way to measure the length of texts. */
+import { faultMessage, pathOfFault, tellingFaults } from '@tidings/contracts/schema-fault';
 import { _, Ajv, type KeywordCxt, type Options, type ValidateFunction } from 'ajv';
 import addFormats from 'ajv-formats';
 
@@ -37,14 +38,9 @@ export function checkOf<Value>(schema: object) {
     /** What is wrong with a value; paths are relative to it. */
     faults(value: unknown): { path: string; message: string }[] {
       if (validate()(value)) return [];
-      return (compiled?.errors ?? []).map(({ instancePath, message, params }) => ({
-        path: [
-          ...instancePath.split('/').slice(1),
-          params['missingProperty'] ?? params['additionalProperty'] ?? [],
-        ]
-          .flat()
-          .join('.'),
-        message: message ?? 'is not valid',
+      return tellingFaults(compiled?.errors ?? []).map((fault) => ({
+        path: pathOfFault(fault).join('.'),
+        message: faultMessage(fault),
       }));
     },
   };

@@ -29,6 +29,7 @@ import { webhookEndpointRoutes } from '../http/routes/webhook-endpoints.ts';
 import { InboxHub } from '../inbox/live.ts';
 import { createInboxTokens } from '../inbox/token.ts';
 import { apiMetrics, joinMetrics, readMetrics, type ThreadMetrics } from '../metrics.ts';
+import type { NotificationStore, SearchFilter } from '../notification/notification-store.ts';
 import { createNotificationService } from '../notification/service.ts';
 import { MemoryQueuePublisher } from '../queue/memory.ts';
 import { SecretBox } from '../secret-box.ts';
@@ -78,6 +79,8 @@ export async function startApi(
     store: stores.templates,
     adapters: { get: catalog.adapter },
     clock,
+    toBeSent: (applicationId, template, limit) =>
+      countOpen(stores.notifications, { applicationId, template, limit }),
   });
   const applications = createApplicationService({ store: stores.applications, clock });
   const hub = new InboxHub({ clock });
@@ -111,6 +114,7 @@ export async function startApi(
     log,
     bodyLimitBytes: config.http.bodyLimitBytes,
     trustedProxies: config.http.trustedProxies,
+    publicUrl: config.publicUrl,
     accessLogSampling: config.log.accessSampling,
     refusal: overload.refusal,
     measured: metrics.measure,
@@ -120,6 +124,9 @@ export async function startApi(
           ...(draining ? ['shutting down'] : []),
           ...(stores.messagesWriter.failure || stores.recordsWriter.failure
             ? ['the store takes no writes']
+            : []),
+          ...(stores.messagesWriter.full || stores.recordsWriter.full
+            ? ['the disk of the store is full']
             : []),
           ...environment.notReady(),
         ],
@@ -260,6 +267,18 @@ function describeChannels(accounts: Accounts, catalog: Catalog): ChannelInfo[] {
       },
     };
   });
+}
+
+/** How many messages have not ended, counted up to `limit`. */
+async function countOpen(
+  store: Pick<NotificationStore, 'search'>,
+  filter: Pick<SearchFilter, 'applicationId' | 'template' | 'limit'>,
+): Promise<number> {
+  const open = ['scheduled', 'accepted', 'sending'] as const;
+  const found = await Promise.all(
+    open.map((status) => store.search({ ...filter, status, before: null })),
+  );
+  return Math.min(filter.limit, found.flat().length);
 }
 
 /** Asks the first account of a channel, which is the one that would send. */

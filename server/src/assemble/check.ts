@@ -12,4 +12,11 @@ export async function checkAccounts(config: Config): Promise<void> {
     throw new ConfigError('plugins', `cannot be loaded: ${(error as Error).message}`);
   }
   resolveAccounts(config, catalog, process.env);
+  const channels = catalog.channels();
+  const unknown = config.delivery.defaultOrder.filter((channel) => !channels.includes(channel));
+  if (unknown.length === 0) return;
+  throw new ConfigError(
+    'delivery.defaultOrder',
+    `names ${unknown.join(', ')}, but the channels are ${channels.join(', ')} (TIDINGS_DELIVERY_DEFAULT_ORDER)`,
+  );
 }

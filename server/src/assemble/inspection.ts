@@ -119,6 +119,7 @@ export async function readLedger(folder: string): Promise<Ledger> {
 const NO_WRITES: WriteClient = {
   call: () => Promise.reject(new ServiceError('store_unavailable')),
   failure: new ServiceError('store_unavailable'),
+  full: false,
   waiting: 0,
 };
 

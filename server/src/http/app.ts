@@ -46,6 +46,8 @@ export interface AppOptions {
   bodyLimitBytes: number;
   /** Addresses of proxies whose X-Forwarded-For is believed; none by default. */
   trustedProxies: readonly string[];
+  /** Where people reach the service, without a slash at the end; from the requests where nobody said. */
+  publicUrl?: string | undefined;
   /** Where requests are counted and timed. */
   measured?: RequestMetrics;
   /** Answers a sampled share of requests to the log; 0 logs none. */
@@ -90,6 +92,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
     // Not with its own words: they repeat the whole URL, and with it whatever stands in the query.
     frameworkErrors: (_error, _request, reply) => sendProblem(reply, PATH_FAULT),
   });
+  if (options.publicUrl !== undefined) app.decorate('publicUrl', options.publicUrl);
   setValidation(app);
   readJson(app);
   app.setErrorHandler((error: FastifyError, request, reply) => {
@@ -187,10 +190,10 @@ function readJson(app: FastifyInstance): void {
  */
 function refuseEarly(
   server: Server,
-  { refusal, measured }: AppOptions,
+  { refusal, measured, publicUrl }: AppOptions,
   nextId: () => string,
 ): void {
-  const quick = new QuickRefusal();
+  const quick = new QuickRefusal(publicUrl);
   const [handle, ...others] = server.listeners('request') as RequestListener[];
   if (!handle || others.length > 0) throw new Error('the framework listens in another way');
   server.removeListener('request', handle);

@@ -7,6 +7,9 @@ const PROBLEM = {
   content: { 'application/problem+json': { schema: Type.Ref('Problem') } },
 };
 
+/** A parameter that nobody reads was meant for something. */
+const NO_QUERY = Type.Object({}, { additionalProperties: false });
+
 /** Options of a route: who may call it and how it is documented. */
 export function described(
   scope: Scope,
@@ -29,6 +32,7 @@ export function described(
       operationId: id,
       tags: [tag],
       security: [{ apiKey: [] }],
+      querystring: NO_QUERY,
       ...rest,
       response: { ...response, '4xx': PROBLEM, '5xx': PROBLEM },
     },

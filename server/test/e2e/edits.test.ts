@@ -152,4 +152,18 @@ describe('edits', () => {
     assert.ok(answers.some(({ status }) => status === 200));
     await tidings.call(`${path}/cancel`, { method: 'POST' });
   });
+
+  it('keep their template: it is not deleted while they wait for their time', async () => {
+    const content = { email: { subject: 'a', text: 'b' } };
+    await tidings.call('/v1/templates', { body: { key: 'kept', content, publish: true } });
+    const posted = await post({ to: ADA, template: 'kept', sendAt: inFuture(3600) });
+    const path = `/v1/notifications/${posted.json<Accepted>().id}`;
+    const remove = (): Promise<HttpAnswer> =>
+      tidings.call('/v1/templates/kept', { method: 'DELETE' });
+    const refused = await remove();
+    assert.equal(refused.status, 409, refused.text);
+    assert.match(refused.text, /still to be sent: 1\./);
+    await tidings.call(`${path}/cancel`, { method: 'POST' });
+    assert.equal((await remove()).status, 204);
+  });
 });

@@ -230,10 +230,15 @@ describe('methods and paths', () => {
     const { id } = created.json<{ id: string }>();
     for (const name of ['X-HTTP-Method-Override', 'X-HTTP-Method', 'X-Method-Override']) {
       const answer = await ask(tidings.port, {
-        path: `${SEND}/${id}?_method=DELETE`,
+        path: `${SEND}/${id}`,
         headers: [key, `${name}: DELETE`],
       });
       assert.equal(answer.status, 200);
+      const asked = await ask(tidings.port, {
+        path: `${SEND}/${id}?_method=DELETE`,
+        headers: [key],
+      });
+      assertProblem(asked, 400);
       const posted = await ask(tidings.port, {
         path: `${SEND}/${id}`,
         headers: [key, JSON_TYPE, `${name}: DELETE`],

@@ -42,6 +42,11 @@ test('F5: a full disk refuses writes, keeps reads, and goes on when there is spa
   );
   assertRefusals(client);
   await assertReads(tidings, client);
+  const unready = await tidings.call('/health/ready');
+  assert.deepEqual(
+    [unready.status, unready.json()['reasons']],
+    [503, ['the disk of the store is full']],
+  );
 
   const before = client.of('acked').length;
   disk.removeBallast(tidings);

@@ -34,7 +34,7 @@ export function assertProblem(
   assert.ok(problem.title.length > 0 && problem.request_id.length > 0, shown);
   assert.equal(problem.type, `/docs/errors#${problem.code}`, shown);
   // Relative only where the request has no host that could stand in a link.
-  assert.match(problem.doc_url, /^(?:http:\/\/[^/#?@]+)?\/docs\/errors#[a-z_]+$/, shown);
+  assert.match(problem.doc_url, /^(?:https?:\/\/[^/#?@]+)?\/docs\/errors#[a-z_]+$/, shown);
   assert.ok(problem.doc_url.endsWith(problem.type), shown);
   return problem;
 }

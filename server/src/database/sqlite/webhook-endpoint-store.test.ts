@@ -32,6 +32,7 @@ function openStores() {
   const written: string[] = [];
   const counting: WriteClient = {
     failure: undefined,
+    full: false,
     waiting: 0,
     call(operation, argument) {
       written.push(operation);

@@ -14,6 +14,8 @@ export interface WriteClient {
   call<Result>(operation: string, argument: unknown): Promise<Result>;
   /** Why writes are refused at present; undefined when they are taken. */
   readonly failure: ServiceError | undefined;
+  /** A write did not fit on the disk, and there is still no space; writes are tried all the same. */
+  readonly full: boolean;
   /** Calls that wait for their commit. */
   readonly waiting: number;
 }
@@ -35,6 +37,7 @@ export interface WriteResponse {
   /** Of the calls that failed: their values say nothing. */
   errors?: [index: number, error: PlainError][];
   failure?: { code: 'store_unavailable' } | null;
+  full?: boolean;
 }
 
 /**
@@ -49,6 +52,8 @@ abstract class BatchingClient implements WriteClient {
   #underWay: Waiter[] | undefined;
   #scheduled = false;
   #failure: ServiceError | undefined;
+  /** Only the writer's thread looks at its disk. */
+  full = false;
 
   get failure(): ServiceError | undefined {
     return this.#failure;
@@ -126,6 +131,7 @@ export class ThreadWriteClient extends BatchingClient {
             : new ServiceError('store_unavailable', { retryAfterMs: 1000 }),
         );
       }
+      if (response.full !== undefined) this.full = response.full;
       const { values, errors = [] } = response;
       if (values) this.receive({ values, errors });
     });

@@ -2,7 +2,8 @@
  * The writer's thread: drains the ports of all other threads into one group per file, commits,
  * then answers. Runs nothing else, so that no rendering or request delays a commit.
  */
-import { statSync } from 'node:fs';
+import { statfsSync, statSync } from 'node:fs';
+import { dirname } from 'node:path';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
 import type { PlainError } from '../../errors.ts';
@@ -18,6 +19,9 @@ const WAL_LIMIT_BYTES = 16_000 * 4120;
  */
 const GROUPS_PER_LOOK = 8;
 const REPAIR_INTERVAL_MS = 500;
+const SPACE_INTERVAL_MS = 1000;
+/** With less free than this the next group could fill the disk again. */
+const SPACE_BYTES = 1024 * 1024;
 /**
  * How long patient calls wait for others. Each commit writes the same dozen pages however few rows
  * are in it, so outcomes that ride along with acceptances cost a third of what they cost alone.
@@ -36,6 +40,8 @@ export class WriterLoop {
   readonly #ports: MessagePort[] = [];
   #groups = 0;
   #healthy = true;
+  /** A write did not fit on the disk, and there is still no space. Writes are tried all the same. */
+  #full = false;
   #held: Batch[] = [];
   #timer: Timer | undefined;
   /** When somebody last wrote who was not patient. */
@@ -106,6 +112,9 @@ export class WriterLoop {
       from += calls.length;
     }
     if (wasHealthy && !this.#healthy) this.#broken();
+    if (!this.#full && answers.errors.some(([, { code }]) => code === 'store_full')) {
+      this.#waitForSpace();
+    }
     if (++this.#groups % GROUPS_PER_LOOK === 0) this.#boundLog();
   }
 
@@ -119,6 +128,18 @@ export class WriterLoop {
     });
   }
 
+  /** It looks by itself: while the service says that it is not ready, nobody may write. */
+  #waitForSpace(): void {
+    this.#full = true;
+    this.#tellAll({ full: true });
+    const timer = this.#clock.every(SPACE_INTERVAL_MS, () => {
+      if (freeBytes(dirname(this.#walPath)) < SPACE_BYTES) return;
+      timer.cancel();
+      this.#full = false;
+      this.#tellAll({ full: false });
+    });
+  }
+
   #tellAll(response: WriteResponse): void {
     for (const port of this.#ports) port.postMessage(response);
   }
@@ -129,6 +150,16 @@ export class WriterLoop {
     } catch {
       // No log yet, or the disk does not answer: the next commit will say so.
     }
+  }
+}
+
+/** Of the disk of a folder; 0 when it does not say. */
+function freeBytes(folder: string): number {
+  try {
+    const { bavail, bsize } = statfsSync(folder);
+    return bavail * bsize;
+  } catch {
+    return 0;
   }
 }
 
