@@ -1,13 +1,16 @@
 /**
  * Finds adapters and providers by looking: `<folder>/<channel>/adapter.ts` and
  * `<folder>/<channel>/providers/<name>.ts`, in this folder and in the operator's plug-in folder.
- * Adding one is adding its file; nothing here names any.
+ * Adding one is adding its file; nothing here names any. Accounts of providers from the plug-in folder
+ * get a thread of their own.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
+import type { Logger } from 'pino';
 import type { AdapterDefinition } from './adapter.ts';
+import { inOwnThread } from './plug-in-account.ts';
 import type { ProviderDefinition } from './provider.ts';
 
 export interface Catalog {
@@ -19,16 +22,32 @@ export interface Catalog {
 
 const OWN_FOLDER = fileURLToPath(new URL('.', import.meta.url));
 
-/** @throws Error that names the file when a definition is missing, malformed or taken twice. */
-export async function loadCatalog(pluginFolder?: string): Promise<Catalog> {
+type Providers = Map<string, Map<string, ProviderDefinition>>;
+/** What becomes of a definition that was found in a file. */
+type Place = (definition: ProviderDefinition, file: string, channel: string) => ProviderDefinition;
+
+/**
+ * @param log told when the thread of a plug-in ends
+ * @throws Error that names the file when a definition is missing, malformed or taken twice
+ */
+export async function loadCatalog(
+  pluginFolder?: string,
+  log?: Pick<Logger, 'error'>,
+): Promise<Catalog> {
   const adapters = new Map<string, AdapterDefinition>();
-  const providers = new Map<string, Map<string, ProviderDefinition>>();
-  for (const folder of [OWN_FOLDER, ...(pluginFolder === undefined ? [] : [pluginFolder])]) {
+  const providers: Providers = new Map();
+  const addFolder = async (folder: string, place: Place): Promise<void> => {
     for (const channelFolder of foldersIn(folder)) {
       const path = join(folder, channelFolder);
       await addAdapter(path, channelFolder, adapters);
-      await addProviders(path, channelFolder.replaceAll('-', '_'), providers);
+      await addProviders(path, channelFolder.replaceAll('-', '_'), providers, place);
     }
+  };
+  await addFolder(OWN_FOLDER, (definition) => definition);
+  if (pluginFolder !== undefined) {
+    await addFolder(pluginFolder, (definition, file, channel) =>
+      inOwnThread(definition, { file, name: `${channel}/${definition.name}`, log }),
+    );
   }
   for (const channel of providers.keys()) {
     if (!adapters.has(channel))
@@ -49,7 +68,7 @@ async function addAdapter(
 ): Promise<void> {
   const path = definitionIn(folder, 'adapter');
   if (path === undefined) return;
-  const definition = (await load(path)) as AdapterDefinition;
+  const definition = (await loadDefinition(path)) as AdapterDefinition;
   const channel = name.replaceAll('-', '_');
   if (definition.channel !== channel || !new RegExp(CHANNEL_PATTERN).test(channel)) {
     throw new Error(`${path}: the channel must be named like its folder, "${channel}"`);
@@ -64,7 +83,8 @@ async function addAdapter(
 async function addProviders(
   folder: string,
   channel: string,
-  providers: Map<string, Map<string, ProviderDefinition>>,
+  providers: Providers,
+  place: Place,
 ): Promise<void> {
   const path = join(folder, 'providers');
   if (!existsSync(path)) return;
@@ -72,17 +92,18 @@ async function addProviders(
   providers.set(channel, known);
   for (const name of readdirSync(path).filter(isDefinitionFile).sort()) {
     const file = join(path, name);
-    const definition = (await load(file)) as ProviderDefinition;
+    const definition = (await loadDefinition(file)) as ProviderDefinition;
     if (typeof definition.create !== 'function' || !definition.configSchema || !definition.name) {
       throw new Error(`${file} does not export a provider made by defineProvider`);
     }
     if (known.has(definition.name))
       throw new Error(`${file}: ${channel} has a provider ${definition.name} already`);
-    known.set(definition.name, definition);
+    known.set(definition.name, place(definition, file, channel));
   }
 }
 
-async function load(path: string): Promise<unknown> {
+/** The default export of a file. @throws Error that names it */
+export async function loadDefinition(path: string): Promise<unknown> {
   let module: { default?: unknown };
   try {
     module = await import(pathToFileURL(path).href);

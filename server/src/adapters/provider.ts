@@ -5,6 +5,10 @@
  * `defineProvider(…)`. Configuration checks, forms, documentation and the conformance test
  * read that one definition. A provider never sleeps, loops or retries: it makes one attempt
  * and returns what came of it; outbound/retry.ts alone decides what happens next.
+ *
+ * What a provider of the plug-in folder creates is in a thread of its own (plug-in-account.ts). Its
+ * configuration, deliveries and outcomes cross over as structured clones: plain data arrives as it is,
+ * an instance of a class without its methods, and what holds a function not at all.
  */
 import type { ChannelContent } from '@tidings/contracts/content';
 import type { Static, TSchema } from '@tidings/contracts/schema';
@@ -78,10 +82,11 @@ export interface ProviderAccount {
   /**
    * Sends one message. Resolves with an outcome for everything a vendor or network can do; it throws only for faults of its own.
    * @param isHeld whether the destination has asked for rest or failed too often since this began: who
-   *   lets messages wait for their turn asks again before it sends, and answers `untried` if so
+   *   lets messages wait for their turn asks again before it sends, and answers `untried` if so.
+   *   A plug-in hears of it up to 50 ms later
    */
   send(delivery: Delivery<never>, signal: AbortSignal, isHeld?: () => boolean): Promise<Outcome>;
-  /** Closes connections. */
+  /** Closes connections. A plug-in has a second for it. */
   close?(): Promise<void>;
 }
 
@@ -97,6 +102,7 @@ export interface ProviderContext<Config> {
   accountId: string;
   /** Checked against configSchema, secrets resolved. */
   config: Config;
+  /** For channels that are built in: a plug-in has none, and asking for one throws. */
   services: ProviderServices;
   clock: Clock;
 }
@@ -140,6 +146,7 @@ export interface ProviderDefinition<ConfigSchema extends TSchema = TSchema> {
    * is accepted, so that its sender learns it then. undefined when it may. Cheap and without waiting.
    */
   checkAddress?(address: never, config: Static<ConfigSchema>): string | undefined;
+  /** Of a plug-in the only function that is called in its own thread, again in each new one. */
   create(context: ProviderContext<Static<ConfigSchema>>): ProviderAccount;
 }
 

@@ -1,5 +1,5 @@
 /** A channel of the fault tests: its address says what goes wrong. */
-import Type from 'typebox';
+import { Type } from '@tidings/contracts/schema';
 import { defineAdapter } from '../../../../src/adapters/adapter.ts';
 
 export default defineAdapter<string>({

@@ -1,5 +1,5 @@
 /** Does to its thread what the address says: everything a bad plug-in could. */
-import Type from 'typebox';
+import { Type } from '@tidings/contracts/schema';
 import {
   type Delivery,
   defineProvider,
@@ -8,6 +8,11 @@ import {
 
 const POISONS: Record<string, () => Promise<Outcome>> = {
   ok: async () => ({ kind: 'sent' }),
+  // As long as a vendor takes to answer: it may be under way when another one ends the thread.
+  waits: async () => {
+    await new Promise((resolve) => setTimeout(resolve, 50));
+    return { kind: 'sent' };
+  },
   throws: async () => {
     throw new Error('a fault of the plug-in');
   },
@@ -25,6 +30,14 @@ const POISONS: Record<string, () => Promise<Outcome>> = {
   },
   loops: async () => {
     for (;;);
+  },
+  'loops-later': async () => {
+    await null;
+    for (;;);
+  },
+  'eats-memory': async () => {
+    const eaten: number[][] = [];
+    for (;;) eaten.push(new Array(10_000).fill(Math.random()));
   },
 };
 

@@ -1,0 +1,563 @@
+import assert from 'node:assert/strict';
+import { spawnSync } from 'node:child_process';
+import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { connect } from 'node:net';
+import { tmpdir } from 'node:os';
+import { join } from 'node:path';
+import { describe, test } from 'node:test';
+import { setTimeout as sleep } from 'node:timers/promises';
+import { threadId } from 'node:worker_threads';
+import { ManualClock } from '../../test/support/manual-clock.ts';
+import { until, within } from '../../test/support/within.ts';
+import { type Clock, systemClock } from '../clock.ts';
+import { Account } from '../outbound/account.ts';
+import { createAttempts, runAttempt } from '../outbound/attempt.ts';
+import type { AdapterDefinition } from './adapter.ts';
+import { type Catalog, loadCatalog } from './catalog.ts';
+import { makeDelivery } from './conformance.ts';
+import type { Delivery, Outcome, ProviderAccount, ProviderDefinition } from './provider.ts';
+
+const PLUG_INS = join(import.meta.dirname, '../../test/support/plug-ins');
+const LIMIT = { timeout: 30_000 };
+
+interface Sent {
+  /** What the plug-in does; left out, it says which account it is. */
+  do?: string;
+  with?: string;
+  /** Of the message. */
+  id?: string;
+  signal?: AbortSignal;
+  isHeld?: () => boolean;
+}
+
+function deliveryOf({ do: what = '', with: argument = '', id = 'msg_1' }: Sent): Delivery<never> {
+  const delivery = makeDelivery({ address: 'ada@example.com', content: { text: 'Hello' } });
+  const metadata = { do: what, with: argument };
+  return { ...delivery, messageId: id, idempotencyKey: id, metadata } as unknown as Delivery<never>;
+}
+
+/** A plug-in folder of its own, and accounts of the plug-in as the engine opens them. */
+class PlugInUnderTest implements AsyncDisposable {
+  readonly catalog: Catalog;
+  readonly logged: { details: Record<string, unknown>; message: string }[];
+  readonly #folder: string;
+  readonly #clock: Clock;
+  readonly #opened: { close?(): Promise<void> }[] = [];
+
+  private constructor(
+    folder: string,
+    catalog: Catalog,
+    logged: PlugInUnderTest['logged'],
+    clock: Clock,
+  ) {
+    this.#folder = folder;
+    this.catalog = catalog;
+    this.logged = logged;
+    this.#clock = clock;
+  }
+
+  static async load(clock: Clock = systemClock): Promise<PlugInUnderTest> {
+    const folder = mkdtempSync(join(tmpdir(), 'tidings-plug-in-'));
+    cpSync(PLUG_INS, folder, { recursive: true });
+    const logged: PlugInUnderTest['logged'] = [];
+    const error = (details: unknown, message?: string): void =>
+      void logged.push({ details: details as never, message: message ?? '' });
+    const catalog = await loadCatalog(folder, { error: error as never });
+    return new PlugInUnderTest(folder, catalog, logged, clock);
+  }
+
+  get definition(): ProviderDefinition {
+    return this.catalog.provider('email', 'unruly') as ProviderDefinition;
+  }
+
+  get adapter(): AdapterDefinition {
+    return this.catalog.adapter('email') as AdapterDefinition;
+  }
+
+  /** What its threads find when they start. */
+  set trouble(what: string) {
+    writeFileSync(join(this.#folder, 'email/providers/trouble.txt'), what);
+  }
+
+  open(accountId = 'first', config: Record<string, unknown> = {}): ProviderAccount {
+    const services = {} as never;
+    const account = this.definition.create({ accountId, config, services, clock: this.#clock });
+    this.#opened.push(account);
+    return account;
+  }
+
+  /** With its places, limits and breaker. */
+  openOutbound(): Account {
+    const { definition: provider } = this;
+    const account = new Account(
+      { id: 'first', channel: 'email', provider, config: {}, limits: provider.limits },
+      {} as never,
+      this.#clock,
+    );
+    this.#opened.push(account);
+    return account;
+  }
+
+  async [Symbol.asyncDispose](): Promise<void> {
+    await Promise.all(this.#opened.map((account) => account.close?.()));
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
+
+function send(account: ProviderAccount, sent: Sent = {}): Promise<Outcome> {
+  const { signal = new AbortController().signal, isHeld, do: what = '' } = sent;
+  return within(20, `an outcome of "${what}"`, account.send(deliveryOf(sent), signal, isHeld));
+}
+
+async function threadOf(account: ProviderAccount, id?: string): Promise<string | undefined> {
+  const outcome = await send(account, { do: 'tells its thread', id });
+  return outcome.kind === 'sent' ? outcome.providerMessageId : undefined;
+}
+
+function assertCrashed(outcome: Outcome, cause: RegExp): void {
+  assert.equal(outcome.kind, 'retry');
+  assert.ok(outcome.kind === 'retry');
+  const { reason, ambiguous, response } = outcome;
+  assert.deepEqual([reason, ambiguous], ['crashed', true]);
+  assert.match(response ?? '', cause);
+}
+
+describe('accounts of plug-ins', LIMIT, () => {
+  test('are in another thread, and their outcomes come as they are', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    assert.notEqual(await threadOf(account), String(threadId));
+    assert.deepEqual(await send(account), { kind: 'sent', providerMessageId: 'first' });
+    assert.deepEqual(await send(account, { do: 'says no' }), {
+      kind: 'rejected',
+      reason: 'mailbox_full',
+      scope: 'recipient',
+      response: '552 full',
+    });
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('may be written in plain JavaScript', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const plain = plugIn.catalog.provider('email', 'plain') as ProviderDefinition;
+    const account = plain.create({
+      accountId: 'a',
+      config: {},
+      services: {} as never,
+      clock: systemClock,
+    });
+    const outcome = await send(account, { id: 'msg_7' });
+    assert.deepEqual(outcome, { kind: 'sent', providerMessageId: 'a/msg_7' });
+    await account.close?.();
+  });
+
+  test('share a thread, whose end concerns both, and are closed one by one', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const [first, second] = [plugIn.open('first'), plugIn.open('second')];
+    assert.equal(await threadOf(first), await threadOf(second));
+    assertCrashed(await send(first, { do: 'exits' }), /ended its thread/);
+    assert.deepEqual(await send(second), { kind: 'sent', providerMessageId: 'second' });
+    const left = send(first, { do: 'never ends' });
+    await send(first);
+    await first.close?.();
+    assert.deepEqual(await left, { kind: 'retry', reason: 'closed', ambiguous: true });
+    assert.deepEqual(await send(first), { kind: 'retry', reason: 'closed' });
+    assert.deepEqual(await send(second), { kind: 'sent', providerMessageId: 'second' });
+  });
+
+  test('see nothing of the environment, and are refused services', async () => {
+    process.env['TIDINGS_EMAIL_SECRET'] = 'geheim';
+    await using plugIn = await PlugInUnderTest.load();
+    const outcome = await send(plugIn.open(), { do: 'tells its environment' });
+    delete process.env['TIDINGS_EMAIL_SECRET'];
+    const seen = outcome.kind === 'sent' ? (outcome.providerMessageId ?? '') : 'nothing';
+    const allowed = ['NODE_COMPILE_CACHE', 'TZ'];
+    assert.deepEqual(
+      seen.split(',').filter((name) => name !== '' && !allowed.includes(name)),
+      [],
+    );
+    const refused = plugIn.open('second', { refuses: true });
+    await assert.rejects(send(refused), /a plug-in has no services/);
+    const [line] = plugIn.logged;
+    assert.deepEqual(
+      [line?.details['plugIn'], line?.details['account']],
+      ['email/unruly', 'second'],
+    );
+  });
+
+  test('complete thousands of attempts', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const ids = Array.from({ length: 5000 }, (_, i) => `msg_${i}`);
+    const outcomes = await Promise.all(ids.map((id) => send(account, { id })));
+    assert.equal(outcomes.filter(({ kind }) => kind === 'sent').length, ids.length);
+    assert.deepEqual(plugIn.logged, []);
+  });
+});
+
+describe('faults of a plug-in', LIMIT, () => {
+  for (const [what, response] of [
+    ['throws', /^a fault$/],
+    ['throws at once', /^a fault before any promise$/],
+    ['throws nothing', /^null$/],
+    ['throws what cannot be read', /cannot be read/],
+    ['answers nothing', /no outcome/],
+    ['answers a function', /could not be cloned/],
+  ] as const) {
+    test(`an attempt that ${what} has a fault of the provider, and the thread goes on`, async () => {
+      await using plugIn = await PlugInUnderTest.load();
+      const account = plugIn.openOutbound();
+      const attempts = createAttempts(systemClock);
+      const { adapter } = plugIn;
+      const run = async (sent: Sent): Promise<Outcome> => {
+        const delivery = deliveryOf(sent);
+        const request = { adapter, address: 'ada@example.com', account, delivery };
+        return (await runAttempt(attempts, request)).outcome;
+      };
+      const outcome = await run({ do: what });
+      assert.equal(outcome.kind === 'retry' && outcome.reason, 'provider_fault');
+      assert.match(outcome.response ?? '', response);
+      assert.equal((await run({})).kind, 'sent');
+      assert.deepEqual(plugIn.logged, []);
+    });
+  }
+
+  test('many attempts that each take a moment of the thread are no silence', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const what = 'works, then waits for the gate';
+    const working = Array.from({ length: 50 }, (_, i) =>
+      send(account, { do: what, with: '20', id: `msg_${i}` }),
+    );
+    await send(account, { do: 'opens the gate', id: 'msg_gate' });
+    for (const outcome of await Promise.all(working)) assert.equal(outcome.kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('an engine that is held up does not take its own silence for theirs', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const waiting = send(account, { do: 'waits for the gate', id: 'msg_1' });
+    await send(account);
+    Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, 1500);
+    await send(account, { do: 'opens the gate', id: 'msg_2' });
+    assert.equal((await waiting).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('a delivery that is no plain data has a fault of the provider', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const delivery = { ...deliveryOf({}), address: () => {} } as unknown as Delivery<never>;
+    const sending = account.send(delivery, new AbortController().signal);
+    await assert.rejects(sending, /cannot be handed to a plug-in/);
+    assert.equal((await send(account)).kind, 'sent');
+  });
+
+  for (const [what, cause] of [
+    ['exits', /ended its thread \(3\)/],
+    ['exits later', /ended its thread \(4\)/],
+    ['throws from a timer', /crashed: nobody catches this/],
+    ['rejects unseen', /crashed: nobody sees this/],
+    ['loops', /did not answer/],
+    ['loops later', /did not answer/],
+    // Near the limit it may do nothing but collect.
+    ['eats memory', /memory|did not answer/],
+  ] as const) {
+    test(`an attempt that ${what} has crashed, and the next one is made`, async () => {
+      await using plugIn = await PlugInUnderTest.load();
+      const account = plugIn.open();
+      const before = await threadOf(account);
+      assertCrashed(await send(account, { do: what, id: 'msg_bad' }), cause);
+      const after = await threadOf(account);
+      assert.notEqual(after, before);
+      // Its further attempts are made apart and end nothing that others are in.
+      assertCrashed(await send(account, { do: what, id: 'msg_bad' }), cause);
+      assert.equal(await threadOf(account), after);
+      assert.equal(plugIn.logged.length, 2);
+      const [line] = plugIn.logged;
+      assert.deepEqual(line?.details['accounts'], ['first']);
+      assert.match(String(line?.details['cause']), cause);
+    });
+  }
+});
+
+describe('neighbours of a message that ends the thread', LIMIT, () => {
+  for (const what of ['exits', 'exits later', 'throws from a timer', 'rejects unseen', 'loops']) {
+    test(`crash with one that ${what} once, and never again`, async () => {
+      await using plugIn = await PlugInUnderTest.load();
+      const account = plugIn.open();
+      const neighbour = send(account, { do: 'waits for the gate', id: 'msg_good' });
+      assertCrashed(await send(account, { do: what, id: 'msg_bad' }), /(?<!another message\))$/);
+      assertCrashed(await neighbour, /\(with another message\)$/);
+      const again = send(account, { do: 'waits for the gate', id: 'msg_good' });
+      assertCrashed(await send(account, { do: what, id: 'msg_bad' }), /./);
+      await send(account, { do: 'opens the gate', id: 'msg_other' });
+      assert.equal((await again).kind, 'sent');
+    });
+  }
+
+  test('what was not begun goes on in the next thread, as if nothing had been', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const bad = send(account, { do: 'loops', id: 'msg_bad' });
+    const after = Array.from({ length: 20 }, (_, i) => send(account, { id: `msg_${i}` }));
+    assertCrashed(await bad, /did not answer/);
+    for (const outcome of await Promise.all(after)) assert.equal(outcome.kind, 'sent');
+  });
+
+  test('where nobody knows who ended it, each that was begun is tried alone', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const good = ['msg_1', 'msg_2', 'msg_3'];
+    const first = good.map((id) => send(account, { do: 'waits for the gate', id }));
+    first.push(send(account, { do: 'loops later', id: 'msg_bad' }));
+    for (const outcome of await Promise.all(first)) assertCrashed(outcome, /did not answer/);
+    const second = ['msg_1', 'msg_bad', 'msg_2', 'msg_3'].map((id) =>
+      send(account, {
+        do: id === 'msg_bad' ? 'loops later' : 'tells its thread after a while',
+        id,
+      }),
+    );
+    const common = await threadOf(account, 'msg_other');
+    const [one, bad, two, three] = await Promise.all(second);
+    assertCrashed(bad as Outcome, /did not answer/);
+    const apart = [one, two, three].map((outcome) =>
+      outcome?.kind === 'sent' ? outcome.providerMessageId : undefined,
+    );
+    assert.ok(!apart.includes(common) && !apart.includes(undefined), `${apart}`);
+    // Who has come to an end is no suspect any more.
+    assert.equal(await threadOf(account, 'msg_1'), common);
+  });
+
+  test('one end is one failure for the breaker, however many were under way', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.openOutbound();
+    const attempts = createAttempts(systemClock);
+    const run = (sent: Sent) =>
+      runAttempt(attempts, {
+        adapter: plugIn.adapter,
+        address: 'ada@example.com',
+        account,
+        delivery: deliveryOf(sent),
+      });
+    const all = Array.from({ length: 50 }, (_, i) =>
+      run({ do: 'waits for the gate', id: `msg_${i}` }),
+    );
+    all.push(run({ do: 'exits', id: 'msg_bad' }));
+    for (const { outcome } of await Promise.all(all)) assertCrashed(outcome, /ended its thread/);
+    assert.equal(account.state, 'closed');
+    assert.equal((await run({ id: 'msg_next' })).outcome.kind, 'sent');
+  });
+});
+
+describe('the time of an attempt', LIMIT, () => {
+  const timedOut = () => new DOMException('the attempt took too long', 'TimeoutError');
+
+  test('its end is told to the plug-in, with the reason', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const controller = new AbortController();
+    const sending = send(account, { do: 'waits for the signal', signal: controller.signal });
+    await send(account);
+    controller.abort(timedOut());
+    const outcome = await sending;
+    assert.equal(outcome.response, 'TimeoutError: the attempt took too long');
+  });
+
+  test('is not waited beyond for a plug-in that does not listen', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const controller = new AbortController();
+    const sending = send(account, { do: 'never ends', signal: controller.signal });
+    await send(account);
+    controller.abort(timedOut());
+    assert.deepEqual(await sending, { kind: 'retry', reason: 'timeout', ambiguous: true });
+  });
+
+  test('is over before it began: the plug-in is not asked', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const outcome = await send(account, { do: 'exits', signal: AbortSignal.abort() });
+    assert.deepEqual(outcome, { kind: 'retry', reason: 'aborted' });
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('who waits for a turn among suspects has not been tried', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    await Promise.all(['msg_1', 'msg_2'].map((id) => send(account, { do: 'loops later', id })));
+    const first = send(account, { do: 'never ends', id: 'msg_1' });
+    const controller = new AbortController();
+    const waiting = send(account, { id: 'msg_2', signal: controller.signal });
+    controller.abort(timedOut());
+    const outcome = await waiting;
+    assert.ok(outcome.kind === 'retry' && outcome.untried && outcome.holds === 'message');
+    await account.close?.();
+    assert.equal((await first).kind, 'retry');
+  });
+
+  test('whether its destination is held by now is told too', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    let held = false;
+    const sending = send(account, { do: 'waits until it is held', isHeld: () => held });
+    await send(account);
+    held = true;
+    const outcome = await sending;
+    assert.ok(outcome.kind === 'retry' && outcome.untried);
+  });
+});
+
+describe('a plug-in that does not start', LIMIT, () => {
+  test('has the cause in each outcome, and goes on once it is well', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    plugIn.trouble = 'throws';
+    const account = plugIn.open();
+    for (let i = 0; i < 3; i++) {
+      const outcome = await send(account);
+      assert.ok(outcome.kind === 'retry');
+      assert.deepEqual([outcome.reason, outcome.ambiguous], ['plug_in_not_started', undefined]);
+      assert.match(outcome.response ?? '', /the plug-in is not well/);
+    }
+    assert.match(plugIn.logged[0]?.message ?? '', /does not start/);
+    plugIn.trouble = 'none';
+    assert.equal((await send(account)).kind, 'sent');
+  });
+
+  test('has a limit to its start', async () => {
+    const clock = new ManualClock();
+    await using plugIn = await PlugInUnderTest.load(clock);
+    plugIn.trouble = 'hangs';
+    const account = plugIn.open();
+    const sending = send(account);
+    clock.advance(5000);
+    const outcome = await sending;
+    assert.equal(outcome.kind === 'retry' && outcome.reason, 'plug_in_not_started');
+    assert.match(outcome.response ?? '', /did not start within/);
+  });
+
+  test('is not waited for beyond the time of the attempt', async () => {
+    const clock = new ManualClock();
+    await using plugIn = await PlugInUnderTest.load(clock);
+    plugIn.trouble = 'hangs';
+    const controller = new AbortController();
+    const sending = send(plugIn.open(), { signal: controller.signal });
+    controller.abort();
+    const outcome = await sending;
+    assert.equal(outcome.kind === 'retry' && outcome.reason, 'plug_in_not_started');
+    assert.match(outcome.response ?? '', /in the time of the attempt/);
+  });
+
+  test('ends by itself soon after each start: attempts come to an end, and starts are spread', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    plugIn.trouble = 'restless';
+    const account = plugIn.open();
+    await until('the first end', () => plugIn.logged.length > 0);
+    for (let i = 0; i < 3; i++) {
+      const outcome = await send(account, { do: 'never ends' });
+      assert.ok(outcome.kind === 'retry');
+      assert.ok(['crashed', 'plug_in_not_started'].includes(outcome.reason), outcome.reason);
+    }
+  });
+});
+
+describe('the end of a plug-in', LIMIT, () => {
+  test('comes before its start, and twice', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const sending = send(account);
+    await Promise.all([account.close?.(), account.close?.()]);
+    assert.deepEqual(await sending, { kind: 'retry', reason: 'closed' });
+    const next = plugIn.open();
+    assert.equal((await send(next)).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('lets it end what is under way, and tells the others that it was closed', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const ending = send(account, { do: 'waits for the gate' });
+    const never = send(account, { do: 'never ends' });
+    await send(account);
+    await account.close?.();
+    assert.equal((await ending).kind, 'sent');
+    assert.deepEqual(await never, { kind: 'retry', reason: 'closed', ambiguous: true });
+  });
+
+  test('is not held up by one that hangs', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const hanging = send(account, { do: 'loops' });
+    await account.close?.();
+    assert.equal((await hanging).kind, 'retry');
+  });
+
+  test('leaves no thread', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const outcome = await send(account, { do: 'listens' });
+    const port = Number(outcome.kind === 'sent' && outcome.providerMessageId);
+    assert.equal(await canConnect(port), true);
+    await account.close?.();
+    assert.equal(await canConnect(port), false);
+  });
+
+  test('is not needed for the end of the process', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tidings-plug-in-'));
+    const program = join(folder, 'program.mjs');
+    writeFileSync(
+      program,
+      `
+        import { loadCatalog } from ${JSON.stringify(import.meta.resolve('./catalog.ts'))};
+        import { systemClock as clock } from ${JSON.stringify(import.meta.resolve('../clock.ts'))};
+        const provider = (await loadCatalog(${JSON.stringify(PLUG_INS)})).provider('email', 'unruly');
+        const account = provider.create({ accountId: 'a', config: {}, clock });
+        const outcome = await account.send({ metadata: {} }, new AbortController().signal);
+        console.log(outcome.kind);
+      `,
+    );
+    const { status, stdout, stderr } = spawnSync(process.execPath, [program], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    rmSync(folder, { recursive: true });
+    assert.deepEqual([status, stdout.trim()], [0, 'sent'], stderr);
+  });
+
+  test('threads that do not end are few: more are started only when they are gone', async () => {
+    const clock = new ManualClock();
+    await using plugIn = await PlugInUnderTest.load(clock);
+    const account = plugIn.open();
+    for (const id of ['msg_1', 'msg_2', 'msg_3', 'msg_4']) {
+      await send(account, { id: 'msg_good' });
+      const sending = send(account, { do: 'blocks its thread', with: '3', id });
+      // Nothing tells from outside that it has begun to block; a time too short would lose nothing.
+      await sleep(50);
+      clock.advance(700);
+      assertCrashed(await sending, /did not answer/);
+    }
+    const outcome = await send(account, { id: 'msg_good' });
+    assert.deepEqual(outcome, {
+      kind: 'retry',
+      reason: 'plug_in_not_started',
+      response: 'earlier threads do not end',
+    });
+    await until('an end', async () => {
+      clock.advance(1000);
+      return (await send(account, { id: 'msg_good' })).kind === 'sent';
+    });
+  });
+});
+
+async function canConnect(port: number): Promise<boolean> {
+  const socket = connect(port, '127.0.0.1');
+  try {
+    return await new Promise((resolve) => {
+      socket.once('connect', () => resolve(true));
+      socket.once('error', () => resolve(false));
+    });
+  } finally {
+    socket.destroy();
+  }
+}

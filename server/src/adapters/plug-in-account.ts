@@ -1,0 +1,191 @@
+/**
+ * Accounts of a provider that came from the operator's plug-in folder: they live in a thread of their
+ * own, one per plug-in file, so that a plug-in which throws where nobody catches it, ends its thread,
+ * loops for ever or eats memory takes no other channel with it (docs/decisions/012).
+ *
+ * When the thread ends, what it had begun comes to `crashed`, an attempt like any other; what it had not
+ * begun goes on in the next thread. The message that ended it, or each that may have, is a suspect: its
+ * further attempts are made one at a time in a second thread, so that it ends its neighbours' only once.
+ */
+import type { Logger } from 'pino';
+import type { Clock } from '../clock.ts';
+import { PlugInRunner } from './plug-in-runner.ts';
+import type { Attempt, OpenAccount, PlugInEnd } from './plug-in-worker.ts';
+import type { Outcome, ProviderAccount, ProviderContext, ProviderDefinition } from './provider.ts';
+
+/** Suspects remembered; the oldest is forgotten first. */
+const SUSPECT_LIMIT = 10_000;
+const CLOSED: Outcome = { kind: 'retry', reason: 'closed' };
+
+export interface PlugInSource {
+  file: string;
+  /** `channel/provider`, for operators. */
+  name: string;
+  log?: Pick<Logger, 'error'> | undefined;
+}
+
+/** The same provider, with accounts in a thread of its own. Nothing is started before `create`. */
+export function inOwnThread(
+  definition: ProviderDefinition,
+  source: PlugInSource,
+): ProviderDefinition {
+  let plugIn: PlugIn | undefined;
+  return {
+    ...definition,
+    create(context) {
+      plugIn ??= new PlugIn(source, context.clock);
+      return plugIn.open(context);
+    },
+  };
+}
+
+class PlugIn {
+  readonly #source: PlugInSource;
+  readonly #accounts = new Map<number, OpenAccount>();
+  readonly #common: PlugInRunner;
+  readonly #apart: PlugInRunner;
+  /** Ids of messages. */
+  readonly #suspects = new Set<string>();
+  /** Attempts with suspects; the first is under way. */
+  readonly #queue = new Set<Attempt>();
+  #apartStopped: Promise<unknown> = Promise.resolve();
+  #opened = 0;
+
+  constructor(source: PlugInSource, clock: Clock) {
+    this.#source = source;
+    const shared = {
+      file: source.file,
+      name: source.name,
+      clock,
+      accounts: this.#accounts,
+      refused: (account: number, text: string) => this.#refused(account, text),
+      ended: (end: PlugInEnd) => this.#ended(end),
+    };
+    this.#common = new PlugInRunner({ ...shared, standing: true });
+    this.#apart = new PlugInRunner({ ...shared, standing: false });
+  }
+
+  /** @throws DataCloneError when the configuration is no plain data */
+  open({ accountId, config }: ProviderContext<unknown>): ProviderAccount {
+    const number = ++this.#opened;
+    const account: OpenAccount = { number, accountId, config: structuredClone(config) };
+    this.#accounts.set(number, account);
+    this.#common.open(account);
+    let closing: Promise<void> | undefined;
+    return {
+      send: async (delivery, signal, isHeld = () => false) => {
+        if (closing !== undefined) return CLOSED;
+        if (signal.aborted) return { kind: 'retry', reason: 'aborted' };
+        return this.#send({ account: number, delivery, signal, isHeld });
+      },
+      close: () => {
+        closing ??= this.#close(number);
+        return closing;
+      },
+    };
+  }
+
+  #send(request: Pick<Attempt, 'account' | 'delivery' | 'signal' | 'isHeld'>): Promise<Outcome> {
+    const { promise, resolve, reject } = Promise.withResolvers<Outcome>();
+    const { messageId } = request.delivery;
+    const onAbort = (): void => attempt.onAbort();
+    const settle = (): void => {
+      request.signal.removeEventListener('abort', onAbort);
+      this.#leave(attempt);
+    };
+    const attempt: Attempt = {
+      ...request,
+      answer: (outcome) => {
+        this.#suspects.delete(messageId);
+        settle();
+        resolve(outcome);
+      },
+      fail: (error) => {
+        this.#suspects.delete(messageId);
+        settle();
+        reject(error);
+      },
+      end: (outcome) => {
+        settle();
+        resolve(outcome);
+      },
+      onAbort() {},
+    };
+    request.signal.addEventListener('abort', onAbort, { once: true });
+    if (this.#suspects.has(messageId)) this.#enter(attempt);
+    else this.#common.send(attempt);
+    return promise;
+  }
+
+  #enter(attempt: Attempt): void {
+    this.#queue.add(attempt);
+    if (this.#queue.size === 1) return void this.#apart.send(attempt);
+    attempt.onAbort = () =>
+      attempt.end({
+        kind: 'retry',
+        reason: 'waiting_for_provider',
+        holds: 'message',
+        untried: true,
+      });
+  }
+
+  #leave(attempt: Attempt): void {
+    const [first] = this.#queue;
+    if (!this.#queue.delete(attempt) || attempt !== first) return;
+    const [next] = this.#queue;
+    if (next) this.#apart.send(next);
+    else this.#apartStopped = Promise.all([this.#apartStopped, this.#apart.stop()]);
+  }
+
+  #ended({ cause, atStart, begun, culprit }: PlugInEnd): void {
+    const { name, log } = this.#source;
+    const concerned =
+      begun.length > 0 ? begun.map(({ account }) => account) : this.#accounts.keys();
+    log?.error(
+      {
+        plugIn: name,
+        accounts: [...new Set(concerned)].map((number) => this.#accounts.get(number)?.accountId),
+        underWay: begun.length,
+        messageId: culprit?.delivery.messageId,
+        cause,
+      },
+      atStart ? 'a plug-in does not start' : 'the thread of a plug-in ended and is started anew',
+    );
+    // One end is one failure towards the circuit breaker, however many were under way.
+    const counted = culprit ?? begun[0];
+    for (const attempt of begun) {
+      const suspect = culprit === undefined || attempt === culprit;
+      if (suspect) this.#suspect(attempt.delivery.messageId);
+      attempt.end({
+        kind: 'retry',
+        reason: 'crashed',
+        ambiguous: true,
+        response: suspect ? cause : `${cause} (with another message)`,
+        ...(attempt !== counted && { holds: 'message' as const }),
+      });
+    }
+  }
+
+  #suspect(messageId: string): void {
+    const [oldest] = this.#suspects;
+    if (this.#suspects.size >= SUSPECT_LIMIT && oldest !== undefined) this.#suspects.delete(oldest);
+    this.#suspects.add(messageId);
+  }
+
+  #refused(account: number, cause: string): void {
+    const { name, log } = this.#source;
+    log?.error(
+      { plugIn: name, account: this.#accounts.get(account)?.accountId, cause },
+      'a plug-in does not open its account',
+    );
+  }
+
+  async #close(number: number): Promise<void> {
+    const [, ...queued] = this.#queue;
+    for (const attempt of queued) if (attempt.account === number) attempt.end(CLOSED);
+    await Promise.all([this.#common.close(number), this.#apart.close(number)]);
+    this.#accounts.delete(number);
+    if (this.#accounts.size > 0) return;
+    await Promise.all([this.#common.stop(), this.#apart.stop(), this.#apartStopped]);
+  }
+}
