@@ -226,12 +226,38 @@ describe('faults of a plug-in', LIMIT, () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
     const what = 'works, then waits for the gate';
+    await send(account);
     const working = Array.from({ length: 50 }, (_, i) =>
       send(account, { do: what, with: '20', id: `msg_${i}` }),
     );
     await send(account, { do: 'opens the gate', id: 'msg_gate' });
     for (const outcome of await Promise.all(working)) assert.equal(outcome.kind, 'sent');
     assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('a first attempt may load what it needs', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const first = await send(account, { do: 'blocks its thread', with: '1', id: 'msg_1' });
+    assert.equal(first.kind, 'sent');
+    const later = await send(account, { do: 'blocks its thread', with: '1', id: 'msg_2' });
+    assertCrashed(later, /did not answer for 500 ms/);
+  });
+
+  test('a thread that hangs is ended also when nobody waits for it any more', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const controller = new AbortController();
+    const { promise: handedOver, resolve } = Promise.withResolvers<void>();
+    const isHeld = () => {
+      resolve();
+      return false;
+    };
+    const sending = send(account, { do: 'loops', signal: controller.signal, isHeld });
+    await handedOver;
+    controller.abort();
+    assert.deepEqual(await sending, { kind: 'retry', reason: 'timeout', ambiguous: true });
+    await until('the end of the thread', () => plugIn.logged.length > 0);
   });
 
   test('an engine that is held up does not take its own silence for theirs', async () => {
@@ -300,6 +326,7 @@ describe('neighbours of a message that ends the thread', LIMIT, () => {
   test('what was not begun goes on in the next thread, as if nothing had been', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
+    await send(account);
     const bad = send(account, { do: 'loops', id: 'msg_bad' });
     const after = Array.from({ length: 20 }, (_, i) => send(account, { id: `msg_${i}` }));
     assertCrashed(await bad, /did not answer/);

@@ -26,6 +26,8 @@ const LOOK_MS = 50;
  * held up, there are none.
  */
 const SILENT_LOOKS = 10;
+/** The same before its first outcome: a library that is imported on first use is evaluated at one go. */
+const FIRST_SILENT_LOOKS = 30;
 /** For loading the file with all it imports. */
 const START_LIMIT_MS = 5000;
 /** An end that comes sooner after the start, and without any attempt, is one of the start. */
@@ -99,6 +101,8 @@ export class PlugInWorker {
   #sequence = 0;
   #ready = false;
   #ended = false;
+  /** It has come to an outcome once. */
+  #proven = false;
   #looks: Timer | undefined;
   #silentLooks = 0;
   #ping = 0;
@@ -205,9 +209,11 @@ export class PlugInWorker {
         this.#answered ||= message.ping === this.#ping;
         break;
       case 'outcome':
+        this.#proven = true;
         this.#take(message.id)?.answer(message.outcome as Outcome);
         break;
       case 'fault':
+        this.#proven = true;
         this.#take(message.id)?.fail(new Error(message.text));
         break;
       case 'closed':
@@ -242,7 +248,7 @@ export class PlugInWorker {
     this.#post({ type: 'abort', id, name, message });
   }
 
-  /** From the first attempt to the last it keeps the process alive, and is looked at. */
+  /** From the first attempt to the last it keeps the process alive and is looked at. */
   #watch(): void {
     if (this.#looks) return;
     this.#worker.ref();
@@ -252,7 +258,8 @@ export class PlugInWorker {
   }
 
   #look(): void {
-    if (this.#underWay.size === 0) {
+    // Also what was not waited for may hang.
+    if (this.#underWay.size === 0 && this.#answered) {
       this.#looks?.cancel();
       this.#looks = undefined;
       this.#worker.unref();
@@ -264,9 +271,10 @@ export class PlugInWorker {
     const begun = Atomics.load(this.#marks, BEGUN);
     if (begun !== this.#lastBegun) this.#silentLooks = 0;
     this.#lastBegun = begun;
+    const patience = this.#proven ? SILENT_LOOKS : FIRST_SILENT_LOOKS;
     if (this.#answered) this.#askForSign();
-    else if (++this.#silentLooks >= SILENT_LOOKS)
-      this.#giveUp(`the plug-in did not answer for ${SILENT_LOOKS * LOOK_MS} ms`);
+    else if (++this.#silentLooks >= patience)
+      this.#giveUp(`the plug-in did not answer for ${patience * LOOK_MS} ms`);
   }
 
   #askForSign(): void {

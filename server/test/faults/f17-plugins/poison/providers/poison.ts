@@ -50,7 +50,7 @@ export default defineProvider({
   automatic: true,
   capabilities: { receipts: false, idempotency: false },
   // So few places that one which is never given back is missed soon.
-  limits: { concurrency: 2, ratePerSecond: null, timeoutMs: 1000 },
+  limits: { concurrency: 2, ratePerSecond: null, timeoutMs: 5000 },
   // Each kind of fault is a destination of its own, so that no breaker hides one behind another.
   destination: (delivery: Delivery<never>) => String(delivery.address),
   create: () => ({
