@@ -40,12 +40,6 @@ export interface WriteResponse {
   full?: boolean;
 }
 
-/**
- * So many calls are sent before the turn of the event loop that made them is over, so that the
- * writer works beside a thread that has many more requests to read. Larger groups save little.
- */
-const FULL_GROUP = 32;
-
 abstract class BatchingClient implements WriteClient {
   #calls: Call[] = [];
   #waiters: Waiter[] = [];
@@ -67,9 +61,7 @@ abstract class BatchingClient implements WriteClient {
     return new Promise((resolve, reject) => {
       this.#calls.push([operation, argument]);
       this.#waiters.push({ resolve: resolve as (value: unknown) => void, reject });
-      if (this.#underWay) return;
-      if (this.#calls.length >= FULL_GROUP) return this.#send();
-      if (this.#scheduled) return;
+      if (this.#underWay || this.#scheduled) return;
       this.#scheduled = true;
       // After the requests of this turn of the event loop, so that they share the commit.
       setImmediate(() => {
