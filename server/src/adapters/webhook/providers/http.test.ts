@@ -23,8 +23,9 @@ import type { Delivery, Outcome, ProviderAccount, ProviderServices } from '../..
 import adapter, { type WebhookAddress } from '../adapter.ts';
 import { createAddressGuard, type ResolveAll } from '../address-guard.ts';
 import type { WebhookEndpointStore } from '../endpoint-store.ts';
+import { openAccount } from '../http-account.ts';
 import { createSecret } from '../signature.ts';
-import provider, { openAccount } from './http.ts';
+import provider from './http.ts';
 
 const APPLICATION = 1;
 const DAY_MS = 24 * 3_600_000;
