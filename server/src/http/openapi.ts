@@ -1,5 +1,4 @@
 /** The OpenAPI document, generated from the schemas the routes are checked with, and its reference. */
-import swagger from '@fastify/swagger';
 import * as application from '@tidings/contracts/application';
 import * as content from '@tidings/contracts/content';
 import * as inbox from '@tidings/contracts/inbox';
@@ -8,7 +7,7 @@ import * as problem from '@tidings/contracts/problem';
 import * as template from '@tidings/contracts/template';
 import * as user from '@tidings/contracts/user';
 import * as webhookEndpoint from '@tidings/contracts/webhook-endpoint';
-import type { FastifyInstance } from 'fastify';
+import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify';
 
 const CONTRACTS = [
   problem,
@@ -23,12 +22,39 @@ const CONTRACTS = [
 
 /** Adds every named schema of the contracts, so that routes refer to them and the document names them. */
 export async function addOpenApi(app: FastifyInstance): Promise<void> {
+  addContracts(app);
+  const routes: RouteOptions[] = [];
+  app.addHook('onRoute', (route) => {
+    routes.push(route);
+  });
+  let document: Promise<object> | undefined;
+  app.get('/openapi.json', { schema: { hide: true } }, () => {
+    document ??= describe(routes);
+    return document;
+  });
+}
+
+function addContracts(app: FastifyInstance): void {
   for (const module of CONTRACTS) {
     for (const schema of Object.values(module)) {
       if (typeof schema === 'object' && '$id' in schema) app.addSchema(schema as { $id: string });
     }
   }
-  await app.register(swagger, {
+}
+
+/**
+ * The document of these routes. Made when somebody first asks for it, from an application that has
+ * the same routes and answers nobody: what draws it takes more memory than all routes, and the
+ * document is read by few.
+ */
+async function describe(routes: readonly RouteOptions[]): Promise<object> {
+  const { default: swagger } = await import('@fastify/swagger');
+  await using drawn = Fastify({ exposeHeadRoutes: false });
+  // Nothing is checked or answered here.
+  drawn.setValidatorCompiler(() => () => true);
+  drawn.setSerializerCompiler(() => JSON.stringify);
+  addContracts(drawn);
+  await drawn.register(swagger, {
     openapi: {
       openapi: '3.1.0',
       info: {
@@ -54,5 +80,9 @@ export async function addOpenApi(app: FastifyInstance): Promise<void> {
         (json['$id'] as string | undefined) ?? `schema${i}`,
     },
   });
-  app.get('/openapi.json', { schema: { hide: true } }, async () => app.swagger());
+  for (const { method, url, schema } of routes) {
+    drawn.route({ method, url, schema, handler: () => undefined });
+  }
+  await drawn.ready();
+  return drawn.swagger();
 }
