@@ -2,14 +2,20 @@
  * Metrics of one thread, in Prometheus' terms; the answer to /metrics joins those of all threads.
  * Names end in their unit. Nothing here is labelled with anything a caller can invent.
  */
-import {
-  AggregatorRegistry,
-  Counter,
-  Gauge,
-  Histogram,
-  type MetricObject,
-  Registry,
-} from 'prom-client';
+import { createRequire } from 'node:module';
+import type { MetricObject, Registry as MetricRegistry } from 'prom-client';
+
+/**
+ * The library part by part: its entry also loads its default metrics, and with them OpenTelemetry's
+ * API, of which nothing is used here and which every thread would load again.
+ */
+type Library = typeof import('prom-client');
+const require = createRequire(import.meta.url);
+const Counter = require('prom-client/lib/counter.js') as Library['Counter'];
+const Gauge = require('prom-client/lib/gauge.js') as Library['Gauge'];
+const Histogram = require('prom-client/lib/histogram.js') as Library['Histogram'];
+const Registry = require('prom-client/lib/registry.js') as Library['Registry'];
+const AggregatorRegistry = require('prom-client/lib/cluster.js') as Library['AggregatorRegistry'];
 
 /** From half a millisecond to half a minute. */
 const SECONDS = [
@@ -18,7 +24,7 @@ const SECONDS = [
 
 export type ThreadMetrics = MetricObject[];
 
-export async function readMetrics(registry: Registry): Promise<ThreadMetrics> {
+export async function readMetrics(registry: MetricRegistry): Promise<ThreadMetrics> {
   return registry.getMetricsAsJSON();
 }
 
