@@ -162,6 +162,7 @@ class PlugIn {
         ambiguous: true,
         response: suspect ? cause : `${cause} (with another message)`,
         ...(attempt !== counted && { holds: 'message' as const }),
+        ...(attempt !== culprit && { soon: true }),
       });
     }
   }

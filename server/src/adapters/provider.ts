@@ -41,6 +41,8 @@ export type Outcome =
       holds?: 'destination' | 'message';
       /** The request left but no answer was seen: it may have been delivered. */
       ambiguous?: boolean;
+      /** Nothing was wrong with this message: its attempt ended with that of another. It is tried again soon. */
+      soon?: boolean;
       /** Nothing was tried, because the destination was held by then: this counts as no attempt. */
       untried?: boolean;
       response?: string;

@@ -30,6 +30,16 @@ describe('retry', () => {
     assert.equal(decide(short, first, policy, context).nextAt, NOW + 5_000);
   });
 
+  it('does not make a message wait for what another one did', () => {
+    const beside: Outcome = { kind: 'retry', reason: 'crashed', soon: true };
+    assert.equal(decide(beside, first, policy, context).nextAt, NOW + 100);
+    assert.equal(decide(beside, { ...first, attempt: 3 }, policy, context).nextAt, NOW + 100);
+    const last = { ...first, attempt: maxAttempts(policy) };
+    assert.equal(decide(beside, last, policy, context).status, 'failed');
+    const quick = { ...policy, delaysMs: [10] };
+    assert.equal(decide(beside, first, quick, context).nextAt, NOW + 10);
+  });
+
   it('fails after the last attempt, with the reason of that attempt', () => {
     const last = decide(retry, { ...first, attempt: maxAttempts(policy) }, policy, context);
     assert.deepEqual([last.status, last.nextAt, last.reason], ['failed', null, 'timeout']);

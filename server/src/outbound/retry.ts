@@ -5,6 +5,9 @@
 import type { MessageStatus } from '@tidings/contracts/common';
 import type { Outcome } from '../adapters/provider.ts';
 
+/** Time for a thread to be there again: nothing was wrong with the message or its destination. */
+const SOON_MS = 100;
+
 export interface RetryPolicy {
   /** Waits between attempts on one channel, in ms; their number plus one is the number of attempts. */
   delaysMs: readonly number[];
@@ -52,9 +55,10 @@ export function decide(
   const final = outcome.kind === 'rejected' && outcome.scope !== 'config';
   if (final) return nextChannel(state, outcome.reason, now);
   const made = state.attempt - attemptsBefore;
-  const wait = policy.delaysMs[made - 1];
-  if (wait === undefined) return nextChannel(state, outcome.reason, now);
+  const delay = policy.delaysMs[made - 1];
+  if (delay === undefined) return nextChannel(state, outcome.reason, now);
   const asked = outcome.kind === 'retry' ? (outcome.retryAfterMs ?? 0) : 0;
+  const wait = outcome.kind === 'retry' && outcome.soon ? Math.min(delay, SOON_MS) : delay;
   const nextAt = Math.round(now + Math.max(wait, asked) * (1 + policy.jitter * random));
   return {
     status: 'accepted',

@@ -20,7 +20,7 @@ import { delay, until } from '../support/within.ts';
 const ENV = {
   ...PATIENT,
   TIDINGS_PLUGINS: join(import.meta.dirname, 'f17-plugins'),
-  TIDINGS_DELIVERY_RETRY_DELAYS_MS: '50,50',
+  TIDINGS_DELIVERY_RETRY_DELAYS_MS: '3000,50',
 };
 const ATTEMPTS = 3;
 const RATE_PER_SECOND = 20;
