@@ -1,107 +1,65 @@
 /**
- * Metrics of one thread, in Prometheus' terms; the answer to /metrics joins those of all threads.
+ * What is measured, in Prometheus' terms; the answer to /metrics joins what all threads have.
  * Names end in their unit. Nothing here is labelled with anything a caller can invent.
  */
 import { createRequire } from 'node:module';
-import type { MetricObject, Registry as MetricRegistry } from 'prom-client';
-
-/**
- * The library part by part: its entry also loads its default metrics, and with them OpenTelemetry's
- * API, of which nothing is used here and which every thread would load again.
- */
-type Library = typeof import('prom-client');
-const require = createRequire(import.meta.url);
-const Counter = require('prom-client/lib/counter.js') as Library['Counter'];
-const Gauge = require('prom-client/lib/gauge.js') as Library['Gauge'];
-const Histogram = require('prom-client/lib/histogram.js') as Library['Histogram'];
-const Registry = require('prom-client/lib/registry.js') as Library['Registry'];
-const AggregatorRegistry = require('prom-client/lib/cluster.js') as Library['AggregatorRegistry'];
+import { counter, histogram, type Metric, readGauge, type ThreadMetrics } from './metric.ts';
 
 /** From half a millisecond to half a minute. */
 const SECONDS = [
   0.0005, 0.001, 0.0025, 0.005, 0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1, 2.5, 5, 10, 30,
 ];
 
-export type ThreadMetrics = MetricObject[];
+const require = createRequire(import.meta.url);
 
-export async function readMetrics(registry: MetricRegistry): Promise<ThreadMetrics> {
-  return registry.getMetricsAsJSON();
+function readAll(metrics: readonly Metric[]): ThreadMetrics {
+  return metrics.map((metric) => metric.read());
 }
 
-/** Text of the metrics of several threads, gauges and counters added up. */
+/** Text of the metrics of several threads, added up. */
 export function joinMetrics(threads: ThreadMetrics[]): Promise<string> {
-  return AggregatorRegistry.aggregate(threads as unknown as MetricObject[]).metrics();
+  // Loaded when somebody asks, and this part alone: the library's entry also loads its default
+  // metrics, and with them OpenTelemetry's API.
+  const AggregatorRegistry: typeof import('prom-client').AggregatorRegistry = require('prom-client/lib/cluster.js');
+  return AggregatorRegistry.aggregate(threads).metrics();
 }
 
 export function apiMetrics(read: { delayMs(): number; waiting(): number; lag(): number }) {
-  const registry = new Registry();
-  const registers = [registry];
-  const requests = new Counter({
-    name: 'tidings_http_requests_total',
-    help: 'Answered HTTP requests',
-    labelNames: ['route', 'method', 'status'],
-    registers,
-  });
-  const duration = new Histogram({
-    name: 'tidings_http_request_seconds',
-    help: 'Time from request to answer',
-    labelNames: ['route'],
-    buckets: SECONDS,
-    registers,
-  });
-  new Gauge({
-    name: 'tidings_event_loop_delay_seconds',
-    help: 'Delay of the event loop of an HTTP thread',
-    registers,
-    collect() {
-      this.set(read.delayMs() / 1000);
-    },
-  });
-  new Gauge({
-    name: 'tidings_writes_waiting',
-    help: 'Writes waiting for their commit',
-    registers,
-    collect() {
-      this.set(read.waiting());
-    },
-  });
-  new Gauge({
-    name: 'tidings_projection_lag_events',
-    help: 'Events not yet shown by lists and inboxes',
-    registers,
-    collect() {
-      this.set(read.lag());
-    },
-  });
-  new Gauge({
-    name: 'tidings_resident_memory_bytes',
-    help: 'Resident memory of the process',
-    registers,
-    collect() {
-      this.set(process.memoryUsage.rss());
-    },
-  });
-  const counts = remembered((key: string) => requests.labels(...(key.split(' ') as [])));
-  const times = remembered((route: string) => duration.labels(route));
+  const requests = counter('tidings_http_requests_total', 'Answered HTTP requests', [
+    'route',
+    'method',
+    'status',
+  ]);
+  const duration = histogram(
+    'tidings_http_request_seconds',
+    'Time from request to answer',
+    ['route'],
+    SECONDS,
+  );
+  const metrics = [
+    requests,
+    duration,
+    readGauge(
+      'tidings_event_loop_delay_seconds',
+      'Delay of the event loop of an HTTP thread',
+      () => read.delayMs() / 1000,
+    ),
+    readGauge('tidings_writes_waiting', 'Writes waiting for their commit', read.waiting),
+    readGauge(
+      'tidings_projection_lag_events',
+      'Events not yet shown by lists and inboxes',
+      read.lag,
+    ),
+    readGauge('tidings_resident_memory_bytes', 'Resident memory of the process', () =>
+      process.memoryUsage.rss(),
+    ),
+  ];
   return {
-    registry,
+    read: () => readAll(metrics),
     measure(route: string, method: string, status: number, seconds: number): void {
-      counts(`${route} ${method} ${status}`).inc();
-      times(route).observe(seconds);
+      requests.of(route, method, status).value++;
+      duration.of(route).observe(seconds);
     },
-  };
-}
-
-/** Labelled metrics by one text: the library's own look-up costs more than the rest. */
-function remembered<Labelled>(make: (key: string) => Labelled): (key: string) => Labelled {
-  const known = new Map<string, Labelled>();
-  return (key) => {
-    let labelled = known.get(key);
-    if (labelled === undefined) {
-      labelled = make(key);
-      known.set(key, labelled);
-    }
-    return labelled;
   };
 }
 
@@ -115,100 +73,75 @@ export interface EngineReading {
 
 const LANE_NAMES = ['high', 'medium', 'low'] as const;
 
+function byLane(counts: readonly number[]) {
+  return counts.map((value, i) => ({ labels: { lane: LANE_NAMES[i] as string }, value }));
+}
+
 export function engineMetrics(read: EngineReading) {
-  const registry = new Registry();
-  const registers = [registry];
-  const attempts = new Counter({
-    name: 'tidings_attempts_total',
-    help: 'Attempts by what came of them',
-    labelNames: ['channel', 'provider', 'outcome'],
-    registers,
-  });
-  const ended = new Counter({
-    name: 'tidings_messages_ended_total',
-    help: 'Messages that ended, by status',
-    labelNames: ['status'],
-    registers,
-  });
-  const duration = new Histogram({
-    name: 'tidings_attempt_seconds',
-    help: 'Time of an attempt at the provider',
-    labelNames: ['channel', 'provider'],
-    buckets: SECONDS,
-    registers,
-  });
-  const dwell = new Histogram({
-    name: 'tidings_accept_to_attempt_seconds',
-    help: 'Time from acceptance (or the time it was scheduled for) to the first attempt',
-    labelNames: ['lane'],
-    buckets: SECONDS,
-    registers,
-  });
-  new Gauge({
-    name: 'tidings_lane_waiting',
-    help: 'Messages held in memory per lane',
-    labelNames: ['lane'],
-    registers,
-    collect() {
-      for (const [i, n] of read.waiting().entries()) this.set({ lane: LANE_NAMES[i] as string }, n);
-    },
-  });
-  new Gauge({
-    name: 'tidings_deliveries_under_way',
-    help: 'Deliveries under way per lane',
-    labelNames: ['lane'],
-    registers,
-    collect() {
-      for (const [i, n] of read.underWay().entries())
-        this.set({ lane: LANE_NAMES[i] as string }, n);
-    },
-  });
-  new Gauge({
-    name: 'tidings_account_under_way',
-    help: 'Attempts under way per provider account',
-    labelNames: ['account'],
-    registers,
-    collect() {
-      for (const account of read.accounts()) this.set({ account: account.id }, account.underWay);
-    },
-  });
-  new Gauge({
-    name: 'tidings_account_open_destinations',
-    help: 'Destinations left alone by their circuit breaker',
-    labelNames: ['account'],
-    registers,
-    collect() {
-      for (const account of read.accounts()) this.set({ account: account.id }, account.open);
-    },
-  });
-  new Gauge({
-    name: 'tidings_tracker_waiting_events',
-    help: 'Events waiting for the event store',
-    registers,
-    collect() {
-      this.set(read.trackerWaiting());
-    },
-  });
-  new Gauge({
-    name: 'tidings_tracker_dropped_events',
-    help: 'Events given up because too many waited',
-    registers,
-    collect() {
-      this.set(read.trackerDropped());
-    },
-  });
-  const waits = remembered((lane: string) => dwell.labels(lane));
-  const ends = remembered((status: string) => ended.labels(status));
-  const counts = remembered((key: string) => attempts.labels(...(key.split(' ') as [])));
-  const times = remembered((key: string) => duration.labels(...(key.split(' ') as [])));
+  const attempts = counter('tidings_attempts_total', 'Attempts by what came of them', [
+    'channel',
+    'provider',
+    'outcome',
+  ]);
+  const ended = counter('tidings_messages_ended_total', 'Messages that ended, by status', [
+    'status',
+  ]);
+  const duration = histogram(
+    'tidings_attempt_seconds',
+    'Time of an attempt at the provider',
+    ['channel', 'provider'],
+    SECONDS,
+  );
+  const dwell = histogram(
+    'tidings_accept_to_attempt_seconds',
+    'Time from acceptance (or the time it was scheduled for) to the first attempt',
+    ['lane'],
+    SECONDS,
+  );
+  const perAccount = (count: (account: { underWay: number; open: number }) => number) => () =>
+    read.accounts().map((account) => ({ labels: { account: account.id }, value: count(account) }));
+  const metrics = [
+    attempts,
+    ended,
+    duration,
+    dwell,
+    readGauge('tidings_lane_waiting', 'Messages held in memory per lane', () =>
+      byLane(read.waiting()),
+    ),
+    readGauge('tidings_deliveries_under_way', 'Deliveries under way per lane', () =>
+      byLane(read.underWay()),
+    ),
+    readGauge(
+      'tidings_account_under_way',
+      'Attempts under way per provider account',
+      perAccount(({ underWay }) => underWay),
+    ),
+    readGauge(
+      'tidings_account_open_destinations',
+      'Destinations left alone by their circuit breaker',
+      perAccount(({ open }) => open),
+    ),
+    readGauge(
+      'tidings_tracker_waiting_events',
+      'Events waiting for the event store',
+      read.trackerWaiting,
+    ),
+    readGauge(
+      'tidings_tracker_dropped_events',
+      'Events given up because too many waited',
+      read.trackerDropped,
+    ),
+  ];
   return {
-    registry,
+    read: () => readAll(metrics),
     began: (lane: 0 | 1 | 2, waitedMs: number) =>
-      waits(LANE_NAMES[lane]).observe(Math.max(0, waitedMs) / 1000),
-    ended: (status: string) => ends(status).inc(),
+      dwell.of(LANE_NAMES[lane]).observe(Math.max(0, waitedMs) / 1000),
+    ended: (status: string) => {
+      ended.of(status).value++;
+    },
     attempted(channel: string, provider: string, outcome: string, seconds: number) {
-      counts(`${channel} ${provider} ${outcome}`).inc();
-      times(`${channel} ${provider}`).observe(seconds);
+      attempts.of(channel, provider, outcome).value++;
+      duration.of(channel, provider).observe(seconds);
     },
   };
 }

@@ -28,7 +28,8 @@ import { userRoutes } from '../http/routes/users.ts';
 import { webhookEndpointRoutes } from '../http/routes/webhook-endpoints.ts';
 import { InboxHub } from '../inbox/live.ts';
 import { createInboxTokens } from '../inbox/token.ts';
-import { apiMetrics, joinMetrics, readMetrics, type ThreadMetrics } from '../metrics.ts';
+import type { ThreadMetrics } from '../metric.ts';
+import { apiMetrics, joinMetrics } from '../metrics.ts';
 import type { NotificationStore, SearchFilter } from '../notification/notification-store.ts';
 import { createNotificationService } from '../notification/service.ts';
 import { MemoryQueuePublisher } from '../queue/memory.ts';
@@ -130,8 +131,7 @@ export async function startApi(
             : []),
           ...environment.notReady(),
         ],
-        metrics: async () =>
-          joinMetrics([await readMetrics(metrics.registry), ...(await environment.otherMetrics())]),
+        metrics: async () => joinMetrics([metrics.read(), ...(await environment.otherMetrics())]),
       }),
       notificationRoutes({
         notifications,
@@ -177,7 +177,7 @@ export async function startApi(
       else if (name === 'projection') stores.tracker.connect(port);
       else throw new Error(`an HTTP thread has no connection ${name}`);
     },
-    metrics: () => readMetrics(metrics.registry),
+    metrics: async () => metrics.read(),
     drain() {
       draining = true;
     },

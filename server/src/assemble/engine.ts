@@ -11,7 +11,7 @@ import type { Clock } from '../clock.ts';
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { ServiceGroup } from '../lifecycle.ts';
-import { engineMetrics, readMetrics } from '../metrics.ts';
+import { engineMetrics } from '../metrics.ts';
 import { AUTO } from '../notification/notification.ts';
 import { Account } from '../outbound/account.ts';
 import { createAttempts } from '../outbound/attempt.ts';
@@ -154,7 +154,7 @@ export async function startEngine(
       else if (name === 'projection') stores.tracker.connect(port);
       else throw new Error(`the engine has no connection ${name}`);
     },
-    metrics: () => readMetrics(metrics.registry),
+    metrics: async () => metrics.read(),
     drain() {},
     async stop() {
       await services.stop();

@@ -8,7 +8,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import type { Config } from '../config.ts';
-import type { ThreadMetrics } from '../metrics.ts';
+import type { ThreadMetrics } from '../metric.ts';
 
 export type RoleName = 'writer' | 'tracker' | 'engine' | 'api';
 

@@ -7,7 +7,7 @@ import { MessageChannel, type MessagePort, type Transferable, Worker } from 'nod
 import type { Logger } from 'pino';
 import { type Clock, systemClock } from '../clock.ts';
 import type { Config } from '../config.ts';
-import type { ThreadMetrics } from '../metrics.ts';
+import type { ThreadMetrics } from '../metric.ts';
 import { type ApiRole, startApi } from './api.ts';
 import type { PortName, Ports, RoleName, RoleOptions } from './role.ts';
 

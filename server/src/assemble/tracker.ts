@@ -5,7 +5,7 @@ import { openForWriting } from '../database/sqlite/connection.ts';
 import { dataFiles, openMessages } from '../database/sqlite/files.ts';
 import { Projection } from '../database/sqlite/projection.ts';
 import { ProjectionLoop } from '../database/sqlite/projection-loop.ts';
-import { gauge } from '../gauge.ts';
+import { gauge } from '../metric.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
 /** Of twenty steps that a thread can give way by. */

@@ -2,7 +2,7 @@
 import { type Clock, systemClock } from '../clock.ts';
 import { dataFiles, messagesWriter, recordsWriter } from '../database/sqlite/files.ts';
 import { WriterLoop } from '../database/sqlite/writer-loop.ts';
-import { gauge } from '../gauge.ts';
+import { gauge } from '../metric.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
 /** How often old idempotency keys are forgotten and full segments of the index are kept as files. */
