@@ -1,13 +1,20 @@
 /**
  * The one program. `start` runs the service: configuration, data folder, roles, signals. Everything
  * else is the `tidings` command (cli/).
+ *
+ * Nothing of ours is imported before compiled code has its place: what is loaded earlier has its types
+ * stripped again at each start, by a library that takes 15 MB in every thread that needs it.
  */
 import { mkdirSync } from 'node:fs';
-import { enableCompileCache } from 'node:module';
+import { enableCompileCache, getCompileCacheDir } from 'node:module';
 import { join } from 'node:path';
+import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
-import { ConfigError, loadConfig, type SchemaNode, Settings, settingKeys } from './config.ts';
+import type { SchemaNode } from './config.ts';
+
+/** Ends with the installation, which `npm ci` makes anew. The launcher names the same one (scripts/launch.mjs). */
+const COMPILED = fileURLToPath(new URL('../../node_modules/.cache/tidings', import.meta.url));
 
 // Helper threads that share two cores with the service keep a collection waiting more than they help.
 setFlagsFromString('--no-parallel-scavenge');
@@ -15,6 +22,7 @@ setFlagsFromString('--no-parallel-scavenge');
 // Whatever is written here is for its owner alone, also in a folder that others may read.
 process.umask(0o077);
 
+if (getCompileCacheDir() === undefined) keepCompiled(COMPILED);
 const [command, ...rest] = process.argv.slice(2);
 
 if (command === 'start' && !rest.some((word) => word === '--help' || word === '-h')) {
@@ -26,10 +34,12 @@ if (command === 'start' && !rest.some((word) => word === '--help' || word === '-
 
 async function start(args: string[]): Promise<void> {
   const startedAt = performance.now();
+  const { ConfigError, loadConfig, Settings, settingKeys } = await import('./config.ts');
   try {
-    const { file, flags } = readFlags(args);
+    const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
+    const { file, flags } = readFlags(args, keys);
     const config = loadConfig({ environment: process.env, file, flags });
-    keepCompiled(config.dataDir);
+    if (getCompileCacheDir() === undefined) keepCompiledWithData(config.dataDir);
     const { serve } = await import('./serve.ts');
     await serve(config, startedAt);
   } catch (error) {
@@ -46,11 +56,17 @@ async function start(args: string[]): Promise<void> {
 }
 
 /**
- * Keeps compiled code in the data folder, for this thread and those it starts: without it every
- * thread would strip the types of every file again at each start.
+ * Keeps compiled code from one start to the next, for this thread and those it starts. Says nothing
+ * where it cannot: everything works without it, more slowly.
  */
-function keepCompiled(dataDir: string): void {
-  const folder = join(dataDir, 'compiled');
+function keepCompiled(folder: string): void {
+  enableCompileCache(folder);
+  // Read by worker threads when they start; one that names a folder of no use is no help to them.
+  if (getCompileCacheDir() !== undefined) process.env['NODE_COMPILE_CACHE'] = folder;
+}
+
+/** Beside the data, where the installation cannot be written. */
+function keepCompiledWithData(dataDir: string): void {
   try {
     // Before the cache makes it with everybody's rights.
     mkdirSync(dataDir, { recursive: true, mode: 0o700 });
@@ -58,17 +74,17 @@ function keepCompiled(dataDir: string): void {
     // Whoever locks the folder says what is wrong with it.
     return;
   }
-  enableCompileCache(folder);
-  // Read by worker threads when they start.
-  process.env['NODE_COMPILE_CACHE'] ??= folder;
+  keepCompiled(join(dataDir, 'compiled'));
 }
 
 /**
  * Every setting is a flag, spelt like the setting or with dashes: `--port 80`, `--data-dir /srv/data`,
  * `--delivery.concurrency 64`; `--config` names the file.
  */
-function readFlags(args: string[]): { file: string | undefined; flags: Record<string, string> } {
-  const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
+function readFlags(
+  args: string[],
+  keys: string[],
+): { file: string | undefined; flags: Record<string, string> } {
   const options = Object.fromEntries(
     [...keys, 'config'].map((key) => [key, { type: 'string' as const }]),
   );

@@ -51,8 +51,6 @@ test(`F28: ${MIGRATION_KILLS} kills within migrations of new folders`, async (t)
 async function killWithinMigrations(count: number, random: () => number): Promise<void> {
   for (let kills = 0; kills < count; ) {
     await inFolder(async (dataDir) => {
-      // Compiled code is not what this is about; without it each start takes twice as long.
-      cpSync(join(made, 'compiled'), join(dataDir, 'compiled'), { recursive: true });
       // Each start goes on where the one before was killed; what is killed was not applied.
       for (let left = MIGRATIONS; kills < count; ) {
         const place = 1 + Math.floor(random() * left);
