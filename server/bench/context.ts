@@ -107,8 +107,11 @@ const defaultJob = {
   users: 100_000,
 };
 
-/** Enough to keep one server thread busy; more only cost caches. */
-export const saturation: LoadPlan = { mode: 'closed', connections: 64 };
+/**
+ * As many as an open loop has. 64 keep one server thread busy, and the echo is no faster with more; but a
+ * service that answers after a commit has most of them waiting for it, and is idle for a seventh of the time.
+ */
+export const saturation: LoadPlan = { mode: 'closed', connections: 256 };
 
 function whyDiscarded(row: Row): string | null {
   const [stolen, other] = [row.stolenShare ?? 0, row.otherShare ?? 0];
