@@ -2,8 +2,10 @@
 import { pino } from 'pino';
 import type { ApplicationService } from './application/service.ts';
 import { checkAccounts } from './assemble/check.ts';
+import { releaseMemoryAfterStart } from './assemble/idle-memory.ts';
 import { migrateDataFiles } from './assemble/migration.ts';
 import { type Supervisor, startSupervisor } from './assemble/supervisor.ts';
+import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { lockFolder, masterKeyOf } from './data-folder.ts';
 
@@ -44,6 +46,7 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
       });
     });
   }
+  releaseMemoryAfterStart(systemClock);
   const url = config.publicUrl ?? `http://${hostOf(config.host)}:${supervisor.api.address.port}`;
   await greet(supervisor.api.applications, { url, bootstrapKey: config.bootstrapKey, startedAt });
 }

@@ -1,5 +1,7 @@
 /** Entry of a worker thread: starts the role it was given and obeys the supervisor. */
 import { parentPort, workerData } from 'node:worker_threads';
+import { systemClock } from '../clock.ts';
+import { releaseMemoryAfterStart } from './idle-memory.ts';
 import type { RoleName, RoleOptions, RunningRole } from './role.ts';
 import type { FromThread, ToThread } from './supervisor.ts';
 
@@ -43,6 +45,7 @@ function say(message: FromThread): void {
 
 const { role: name, options } = workerData as { role: RoleName; options: RoleOptions };
 const role = await start(name, options);
+releaseMemoryAfterStart(systemClock);
 setInterval(() => say({ type: 'alive' }), HEARTBEAT_MS);
 
 supervisor.on('message', async (message: ToThread) => {
