@@ -30,6 +30,9 @@ import { openStores } from './stores.ts';
 /** A claim outlasts the longest attempt by this much, so that a slow commit never loses it. */
 const CLAIM_MARGIN_MS = 15_000;
 
+/** An account whose settings are refused is named in the log this often. */
+const TELL_AGAIN_MS = 60_000;
+
 export async function startEngine(
   { config, masterKey, ports }: RoleOptions,
   clock: Clock = systemClock,
@@ -132,7 +135,22 @@ export async function startEngine(
         String(detail['outcome']),
         Number(detail['durationMs']) / 1000,
       );
+      if (detail['scope'] === 'config') misconfigured(detail);
     }
+  }
+
+  /** Nothing an application can mend: told to operators once in a while, however many messages it hits. */
+  const toldAt = new Map<string, number>();
+  function misconfigured({ channel, provider, reason, response }: Record<string, unknown>): void {
+    const now = clock.monotonic();
+    const account = String(provider);
+    if (now - (toldAt.get(account) ?? Number.NEGATIVE_INFINITY) < TELL_AGAIN_MS) return;
+    toldAt.set(account, now);
+    const msg = 'a provider account is refused: an operator must mend its settings';
+    // By hand: a logging library for this line alone would be loaded by every engine.
+    process.stderr.write(
+      `${JSON.stringify({ level: 50, time: clock.now(), thread: 'engine', channel, account, reason, response, msg })}\n`,
+    );
   }
 
   // This thread holds the only engine of the data folder: whatever is claimed was claimed by one that is gone.

@@ -6,6 +6,7 @@ import type { AccountDefinition } from '../adapters/account.ts';
 import type { Delivery, Outcome, ProviderAccount, ProviderServices } from '../adapters/provider.ts';
 import type { Clock } from '../clock.ts';
 import { Breaker } from './breaker.ts';
+import { createSecretMask } from './secret-mask.ts';
 
 /** Tokens that may pile up: a fifth of a second's worth, so that a burst stays near the limit. */
 const BURST_SECONDS = 0.2;
@@ -17,6 +18,8 @@ export class Account {
   readonly #clock: Clock;
   readonly #provider: ProviderAccount;
   readonly #breakers = new Map<string, Breaker>();
+  /** Takes the account's secrets out of an outcome. */
+  readonly mask: (outcome: Outcome) => Outcome;
   #underWay = 0;
   #tokens: number;
   #refilledAt: number;
@@ -24,6 +27,7 @@ export class Account {
   constructor(definition: AccountDefinition, services: ProviderServices, clock: Clock) {
     this.definition = definition;
     this.#clock = clock;
+    this.mask = createSecretMask(definition);
     this.#provider = definition.provider.create({
       accountId: definition.id,
       config: definition.config,

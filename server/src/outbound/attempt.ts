@@ -105,11 +105,11 @@ function send(
       },
     };
     attempts.underWay.add(attempt);
-    const fail = (error: unknown): void => attempt.giveUp(faultOf(error));
+    const fail = (error: unknown): void => attempt.giveUp(shortened(account.mask(faultOf(error))));
     try {
       // A plug-in may throw before there is a promise, or answer without one.
       Promise.resolve(account.send(delivery, controller.signal))
-        .then((answer) => attempt.giveUp(checked(answer)))
+        .then((answer) => attempt.giveUp(shortened(account.mask(checked(answer)))))
         .catch(fail);
     } catch (error) {
       fail(error);
@@ -120,7 +120,7 @@ function send(
 /** A plug-in may answer with what is none of the outcomes. */
 function checked(outcome: Outcome): Outcome {
   return isOutcome(outcome)
-    ? shortened(outcome)
+    ? outcome
     : faultOf(new TypeError('the provider answered with what is no outcome'));
 }
 
@@ -148,7 +148,7 @@ function faultOf(error: unknown): Outcome {
   return {
     kind: 'retry',
     reason: 'provider_fault',
-    response: String((error as Error)?.message ?? error).slice(0, RESPONSE_LIMIT),
+    response: String((error as Error)?.message ?? error),
   };
 }
 

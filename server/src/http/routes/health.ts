@@ -18,10 +18,12 @@ export function healthRoutes({
     const schema = { hide: true };
     app.route({ method, url: '/health/live', schema, handler: async () => ({ status: 'live' }) });
     app.route({ method, url: '/health/ready', schema, handler: ready });
-    app.get('/metrics', { schema }, async (_request, reply) =>
-      reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics()),
-    );
+    app.route({ method, url: '/metrics', schema, handler: text });
   };
+
+  async function text(_request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
+    return reply.type('text/plain; version=0.0.4; charset=utf-8').send(await metrics());
+  }
 
   async function ready(_request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const reasons = notReady();

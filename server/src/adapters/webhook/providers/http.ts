@@ -56,9 +56,12 @@ function guardOf(config: HttpConfig): AddressGuard {
   return guard;
 }
 
-function destinationOf(delivery: Delivery<never>): string {
-  const address = delivery.address as WebhookAddress;
-  return 'url' in address ? new URL(address.url).origin : formatId('whe', address.endpointId);
+/** An endpoint, or a bare URL of one application: many hooks of many owners may share a host. */
+function destinationOf({ applicationId, address: given }: Delivery<never>): string {
+  const address = given as WebhookAddress;
+  if (!('url' in address)) return formatId('whe', address.endpointId);
+  const { origin, pathname } = new URL(address.url);
+  return `${applicationId} ${origin}${pathname}`;
 }
 
 /**
