@@ -105,6 +105,42 @@ describe('configuration', () => {
     );
   });
 
+  it('names the variable or flag that a bad value came from, and none when it came from the file', () => {
+    const message = (sources: Parameters<typeof loadConfig>[0]): string => {
+      try {
+        loadConfig(sources);
+      } catch (error) {
+        assert.ok(error instanceof ConfigError);
+        return error.message;
+      }
+      assert.fail('was taken');
+    };
+    const environment = {};
+    using port = file('{"port": 70000}');
+    assert.equal(message({ environment, file: port.path }), 'port must be at most 65535');
+    const flags = { port: '70000' };
+    assert.equal(message({ environment, flags }), 'port must be at most 65535 (--port)');
+    using accounts = file('{"accounts": [{"channel": "email"}]}');
+    assert.equal(message({ environment, file: accounts.path }), 'accounts.0.provider is required');
+    using unknown = file('{"accounts": [{"channel": "email", "provider": "smtp", "host": "a"}]}');
+    assert.equal(message({ environment, file: unknown.path }), 'accounts.0.host is not a setting');
+    using key = file('{"bootstrapKey": "short"}');
+    assert.doesNotMatch(message({ environment, file: key.path }), /TIDINGS_/);
+  });
+
+  it('says that accounts are an array, and what is wrong in it', () => {
+    refuses({ TIDINGS_ACCOUNTS: 'nojson' }, /^TIDINGS_ACCOUNTS must be a JSON array$/);
+    refuses({ TIDINGS_ACCOUNTS: '{}' }, /^accounts must be an array \(TIDINGS_ACCOUNTS\)$/);
+    refuses(
+      { TIDINGS_ACCOUNTS: '[{"channel":"email"}]' },
+      /^accounts\.0\.provider is required \(TIDINGS_ACCOUNTS\)$/,
+    );
+    refuses(
+      { TIDINGS_ACCOUNTS: '[{"channel":"email","provider":"smtp","id":"a b"}]' },
+      /^accounts\.0\.id must be 1 to 64 letters/,
+    );
+  });
+
   it('leaves what it does not know to the providers', () => {
     const config = loadConfig({
       environment: { TIDINGS_EMAIL_SMTP_HOST: 'mail', TIDINGS_URL: 'x', TIDINGS_API_KEY: 'y' },

@@ -12,6 +12,12 @@ import { availableParallelism } from 'node:os';
 import { resolve } from 'node:path';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
 import { type Static, Type } from '@tidings/contracts/schema';
+import {
+  faultMessage,
+  pathOfFault,
+  pattern,
+  type SchemaFault,
+} from '@tidings/contracts/schema-fault';
 import { Ajv } from 'ajv';
 
 const closed = { additionalProperties: false } as const;
@@ -21,7 +27,14 @@ const DAY_MS = 24 * HOUR_MS;
 
 const AccountSettings = Type.Object(
   {
-    id: Type.Optional(Type.String({ pattern: '^[A-Za-z0-9_.-]{1,64}$' })),
+    id: Type.Optional(
+      Type.String({
+        pattern: pattern(
+          '^[A-Za-z0-9_.-]{1,64}$',
+          'must be 1 to 64 letters, digits, dots, hyphens or underscores',
+        ),
+      }),
+    ),
     channel: Type.String({ pattern: CHANNEL_PATTERN }),
     provider: Type.String({ minLength: 1 }),
     config: Type.Optional(Type.Record(Type.String(), Type.Unknown())),
@@ -265,57 +278,66 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
   const values: Record<string, unknown> = file === undefined ? {} : readFile(file);
   const providerEnvironment: Record<string, string> = {};
   const byVariable = new Map([...keys.keys()].map((key) => [variableOf(key), key]));
+  /** By key, the variable or flag that its value was written in. */
+  const writtenIn = new Map<string, string>();
   for (const [variable, text] of Object.entries(environment)) {
     if (!variable.startsWith('TIDINGS_') || text === undefined || FOREIGN.has(variable)) continue;
     const key = byVariable.get(variable);
-    if (key === undefined) providerEnvironment[variable] = text;
-    else assign(values, key, convert(text, keys.get(key) as SchemaNode, variable));
+    if (key === undefined) {
+      providerEnvironment[variable] = text;
+      continue;
+    }
+    assign(values, key, convert(text, keys.get(key) as SchemaNode, variable));
+    writtenIn.set(key, variable);
   }
   for (const [key, text] of Object.entries(flags)) {
     const node = keys.get(key);
     if (!node) throw new ConfigError(`--${key}`, 'is not a setting');
     assign(values, key, convert(text, node, `--${key}`));
+    writtenIn.set(key, `--${key}`);
   }
+  const refuse = (key: string, message: string): never => {
+    const origin = [...writtenIn].find(([known]) => key === known || key.startsWith(`${known}.`));
+    throw new ConfigError(key, origin ? `${message} (${origin[1]})` : message);
+  };
   const ajv = new Ajv({ useDefaults: true, allErrors: false, strict: false });
   const validate = ajv.compile(Settings);
   if (!validate(values)) {
-    const [error] = validate.errors ?? [];
-    const at = (error?.instancePath ?? '').slice(1).replaceAll('/', '.');
-    const extra = error?.params['additionalProperty'] as string | undefined;
-    if (extra !== undefined)
-      throw new ConfigError([at, extra].filter(Boolean).join('.'), 'is not a setting');
-    throw new ConfigError(at, `${error?.message ?? 'is not valid'} (${variableOf(at)})`);
+    const fault = validate.errors?.[0] as SchemaFault;
+    refuse(pathOfFault(fault).join('.'), settingFault(fault));
   }
   const config = values as Static<typeof Settings>;
-  check(config);
+  check(config, refuse);
   config.dataDir = resolve(config.dataDir);
   if (config.publicUrl !== undefined) config.publicUrl = config.publicUrl.replace(/\/+$/, '');
   return deepFreeze({ ...config, providerEnvironment });
 }
 
-function check(config: Static<typeof Settings>): void {
+/** What is wrong with a value that does not fit its schema, as it follows the name of the key. */
+export function settingFault(fault: SchemaFault): string {
+  return fault.keyword === 'additionalProperties' ? 'is not a setting' : faultMessage(fault);
+}
+
+function check(
+  config: Static<typeof Settings>,
+  refuse: (key: string, message: string) => never,
+): void {
   const { reservedHigh, guaranteedMedium, guaranteedLow } = config.delivery;
   if (reservedHigh + guaranteedMedium + guaranteedLow > 1) {
-    throw new ConfigError(
-      'delivery',
-      'reservedHigh, guaranteedMedium and guaranteedLow add up to more than 1',
-    );
+    refuse('delivery', 'reservedHigh, guaranteedMedium and guaranteedLow add up to more than 1');
   }
   if (config.bootstrapKey !== undefined && !/^[\x21-\x7e]{16,200}$/.test(config.bootstrapKey)) {
-    throw new ConfigError(
-      'bootstrapKey',
-      'must be 16 to 200 visible ASCII characters without spaces (TIDINGS_BOOTSTRAP_KEY)',
-    );
+    refuse('bootstrapKey', 'must be 16 to 200 visible ASCII characters without spaces');
   }
   for (const proxy of config.http.trustedProxies) {
     if (isNetwork(proxy)) continue;
-    throw new ConfigError(
+    refuse(
       'http.trustedProxies',
-      `has "${proxy}", which is no address or network such as 10.0.0.0/8 (TIDINGS_HTTP_TRUSTED_PROXIES)`,
+      `has "${proxy}", which is no address or network such as 10.0.0.0/8`,
     );
   }
   if (config.publicUrl !== undefined && !/^https?:\/\//.test(config.publicUrl)) {
-    throw new ConfigError('publicUrl', 'must begin with http:// or https:// (TIDINGS_PUBLIC_URL)');
+    refuse('publicUrl', 'must begin with http:// or https://');
   }
 }
 
@@ -378,6 +400,7 @@ export function convert(text: string, node: SchemaNode, name: string): unknown {
     case 'object':
       if (/^\s*[[{]/.test(text)) return parseJson(text, name);
       if (node.type === 'object') throw new ConfigError(name, 'must be a JSON object');
+      if (node.items?.type === 'object') throw new ConfigError(name, 'must be a JSON array');
       return text
         .split(',')
         .map((item) => convert(item.trim(), node.items ?? {}, name))

@@ -6,12 +6,14 @@
  * A secret may be given as `{ "env": "NAME" }` or `{ "file": "/run/secrets/name" }`.
  */
 import { readFileSync } from 'node:fs';
+import { pathOfFault, type SchemaFault } from '@tidings/contracts/schema-fault';
 import {
   type AccountSettings,
   type Config,
   ConfigError,
   convert,
   type SchemaNode,
+  settingFault,
   settingKeys,
   variableOf,
 } from '../config.ts';
@@ -33,17 +35,17 @@ export function resolveAccounts(
   catalog: Catalog,
   environment: Readonly<Record<string, string | undefined>>,
 ): Map<string, AccountDefinition[]> {
-  const settings = [...config.accounts, ...fromEnvironment(config.providerEnvironment, catalog)];
   const accounts = new Map<string, AccountDefinition[]>();
   const ids = new Set<string>();
-  const add = (setting: AccountSettings): void => {
-    const account = resolveAccount(setting, catalog, environment);
+  const add = (setting: AccountSettings, ofVariables = false): void => {
+    const account = resolveAccount({ setting, ofVariables, catalog, environment });
     if (ids.has(account.id))
       throw new ConfigError(`accounts ${account.id}`, 'is defined twice; give each its own id');
     ids.add(account.id);
     accounts.set(account.channel, [...(accounts.get(account.channel) ?? []), account]);
   };
-  settings.forEach(add);
+  for (const setting of config.accounts) add(setting);
+  for (const setting of fromEnvironment(config.providerEnvironment, catalog)) add(setting, true);
   for (const channel of catalog.channels()) {
     for (const provider of catalog.providers(channel)) {
       const configured = accounts.get(channel)?.some((account) => account.provider === provider);
@@ -53,11 +55,16 @@ export function resolveAccounts(
   return accounts;
 }
 
-function resolveAccount(
-  setting: AccountSettings,
-  catalog: Catalog,
-  environment: Readonly<Record<string, string | undefined>>,
-): AccountDefinition {
+interface AccountSource {
+  setting: AccountSettings;
+  /** Its values came from variables `TIDINGS_<CHANNEL>_<PROVIDER>_<KEY>`, which faults then name. */
+  ofVariables: boolean;
+  catalog: Catalog;
+  environment: Readonly<Record<string, string | undefined>>;
+}
+
+function resolveAccount(source: AccountSource): AccountDefinition {
+  const { setting, ofVariables, catalog, environment } = source;
   const id = setting.id ?? `${setting.channel}-${setting.provider}`;
   const provider = catalog.provider(setting.channel, setting.provider);
   if (!provider) {
@@ -69,27 +76,23 @@ function resolveAccount(
       `names the provider ${setting.channel}/${setting.provider}; there are: ${known.join(', ')}`,
     );
   }
-  const values = resolveSecrets(structuredClone(setting.config ?? {}), id, environment);
+  const refuse = (key: string, message: string): never => {
+    const variable = ofVariables ? ` (${variablesFor(setting.channel, provider, key)})` : '';
+    throw new ConfigError(`accounts ${id}: ${key}`, `${message}${variable}`);
+  };
+  const values = structuredClone(setting.config ?? {});
+  resolveSecrets(values, environment, refuse);
   const validate = createAjv({ useDefaults: true }).compile(provider.configSchema);
   if (!validate(values)) {
-    const [error] = validate.errors ?? [];
-    const key = [
-      ...(error?.instancePath ?? '').split('/').slice(1),
-      error?.params['missingProperty'] ?? error?.params['additionalProperty'],
-    ]
-      .filter((step) => step !== undefined)
-      .join('.');
-    const missing = error?.keyword === 'required';
-    const message = missing ? 'is required' : (error?.message ?? 'is not valid');
-    // The beginning of the variable: what is missing may be a group of settings.
-    const variable = accountVariable(setting.channel, provider, key);
-    throw new ConfigError(
-      `accounts ${id}: ${key}`,
-      `${message} (${variable}${missing ? '…' : ''})`,
+    const fault = validate.errors?.[0] as SchemaFault;
+    const known = `${setting.channel}/${provider.name}; there are: ${keysOf(provider).join(', ')}`;
+    refuse(
+      pathOfFault(fault).join('.'),
+      settingFault(fault) + (fault.keyword === 'additionalProperties' ? ` of ${known}` : ''),
     );
   }
   const [fault] = provider.checkConfig?.(values as never) ?? [];
-  if (fault) throw new ConfigError(`accounts ${id}: ${fault.path}`, fault.message);
+  if (fault) refuse(fault.path, fault.message);
   const { concurrency, ratePerSecond, timeoutMs } = setting;
   return {
     id,
@@ -128,6 +131,18 @@ function accountVariable(channel: string, { name }: ProviderDefinition, key: str
   return variableOf(`${channel}.${name}.${key}`).replaceAll('-', '_');
 }
 
+/** The variable of a key; of a group of settings, or a value within one, the nearest there are. */
+function variablesFor(channel: string, provider: ProviderDefinition, key: string): string {
+  const near = keysOf(provider).filter(
+    (known) => key === known || known.startsWith(`${key}.`) || key.startsWith(`${known}.`),
+  );
+  return near.map((known) => accountVariable(channel, provider, known)).join(', ');
+}
+
+function keysOf({ configSchema }: ProviderDefinition): string[] {
+  return [...settingKeys(configSchema as unknown as SchemaNode).keys()];
+}
+
 function takeVariables(
   left: Map<string, string>,
   channel: string,
@@ -151,35 +166,29 @@ function takeVariables(
   return config;
 }
 
+/** Puts secrets in the place of references to them, at any depth. */
 function resolveSecrets(
   values: Record<string, unknown>,
-  id: string,
   environment: Readonly<Record<string, string | undefined>>,
-): Record<string, unknown> {
+  refuse: (key: string, message: string) => never,
+  prefix = '',
+): void {
   for (const [key, value] of Object.entries(values)) {
     if (value === null || typeof value !== 'object' || Array.isArray(value)) continue;
     const reference = value as { env?: unknown; file?: unknown };
     const only = Object.keys(value).length === 1;
     if (only && typeof reference.env === 'string') {
-      const text = environment[reference.env];
-      if (text === undefined)
-        throw new ConfigError(
-          `accounts ${id}: ${key}`,
-          `refers to the variable ${reference.env}, which is not set`,
-        );
-      values[key] = text;
+      values[key] =
+        environment[reference.env] ??
+        refuse(prefix + key, `refers to the variable ${reference.env}, which is not set`);
     } else if (only && typeof reference.file === 'string') {
       try {
         values[key] = readFileSync(reference.file, 'utf8').trimEnd();
       } catch (error) {
-        throw new ConfigError(
-          `accounts ${id}: ${key}`,
-          `refers to a file that cannot be read: ${(error as Error).message}`,
-        );
+        refuse(prefix + key, `refers to a file that cannot be read: ${(error as Error).message}`);
       }
     } else {
-      resolveSecrets(value as Record<string, unknown>, id, environment);
+      resolveSecrets(value as Record<string, unknown>, environment, refuse, `${prefix}${key}.`);
     }
   }
-  return values;
 }

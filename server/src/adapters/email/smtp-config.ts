@@ -2,6 +2,7 @@
 import { createPrivateKey } from 'node:crypto';
 import { BlockList, isIP } from 'node:net';
 import { type Static, Type } from '@tidings/contracts/schema';
+import { pattern } from '@tidings/contracts/schema-fault';
 import { type FieldError, invalid } from '../../errors.ts';
 import { type EmailAddress, parseEmailAddress } from './address.ts';
 
@@ -100,7 +101,7 @@ export const SmtpConfig = Type.Object(
     ),
     clientName: Type.Optional(
       Type.String({
-        pattern: '^[A-Za-z0-9.-]{1,253}$',
+        pattern: pattern('^[A-Za-z0-9.-]{1,253}$', 'must be the name of a host'),
         description: 'Name given in EHLO. Default: the full name of this machine.',
       }),
     ),
@@ -141,7 +142,10 @@ export const SmtpConfig = Type.Object(
             description: 'Signing domain (d=).',
           }),
           selector: Type.String({
-            pattern: '^[A-Za-z0-9._-]{1,100}$',
+            pattern: pattern(
+              '^[A-Za-z0-9._-]{1,100}$',
+              'must be 1 to 100 letters, digits, dots, hyphens or underscores',
+            ),
             description: 'Selector of the key (s=).',
           }),
         },
