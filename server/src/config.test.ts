@@ -5,6 +5,7 @@ import { join } from 'node:path';
 import { describe, it } from 'node:test';
 import {
   ConfigError,
+  flagOf,
   loadConfig,
   type SchemaNode,
   Settings,
@@ -40,6 +41,7 @@ describe('configuration', () => {
     const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
     assert.equal(new Set(keys.map(variableOf)).size, keys.length);
     assert.equal(variableOf('delivery.retryDelaysMs'), 'TIDINGS_DELIVERY_RETRY_DELAYS_MS');
+    assert.equal(flagOf('delivery.retryDelaysMs'), '--delivery.retry-delays-ms');
     const config = loadConfig({
       environment: {
         TIDINGS_PORT: '80',

@@ -292,9 +292,10 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
   }
   for (const [key, text] of Object.entries(flags)) {
     const node = keys.get(key);
-    if (!node) throw new ConfigError(`--${key}`, 'is not a setting');
-    assign(values, key, convert(text, node, `--${key}`));
-    writtenIn.set(key, `--${key}`);
+    const flag = flagOf(key);
+    if (!node) throw new ConfigError(flag, 'is not a setting');
+    assign(values, key, convert(text, node, flag));
+    writtenIn.set(key, flag);
   }
   const refuse = (key: string, message: string): never => {
     const origin = [...writtenIn].find(([known]) => key === known || key.startsWith(`${known}.`));
@@ -380,6 +381,11 @@ export function variableOf(key: string): string {
     .replaceAll('.', '_')
     .replace(/([a-z0-9])([A-Z])/g, '$1_$2')
     .toUpperCase()}`;
+}
+
+/** `delivery.retryDelaysMs` → `--delivery.retry-delays-ms` */
+export function flagOf(key: string): string {
+  return `--${key.replace(/([a-z0-9])([A-Z])/g, '$1-$2').toLowerCase()}`;
 }
 
 /** Text from the environment or a flag in the type the schema asks for. */

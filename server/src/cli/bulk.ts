@@ -5,6 +5,7 @@ import type { Context } from './context.ts';
 import { CommandFailure, EXIT, type ExitCode, exitOf } from './exit.ts';
 import { startProgress } from './progress.ts';
 import type { RecordFile } from './record-file.ts';
+import { counted } from './table.ts';
 
 /** A record that is not what it should be; the others may be. */
 export class RecordFault extends CommandFailure {
@@ -80,14 +81,16 @@ export interface BulkOptions {
   work: (value: unknown) => Promise<void>;
 }
 
-/** Says how it went. @param what `users imported` */
+/** Says how it went. @param noun what one record is: `user` @param detail behind the number of those imported */
 export function concludeBulk(
   context: Context,
   { succeeded, failed, stopped }: BulkResult,
-  what: string,
+  noun: string,
+  detail = '',
 ): ExitCode {
   const { terminal } = context;
-  terminal.note(`${succeeded} ${what}${failed > 0 ? `, ${failed} refused` : ''}`);
+  const refused = failed > 0 ? `, ${failed} refused` : '';
+  terminal.note(`${counted(succeeded, noun)} imported${detail}${refused}`);
   if (stopped === undefined) return exitOf({ succeeded, failed });
   terminal.error(`stopped: ${stopped.message}`, [
     ...stopped.notes,

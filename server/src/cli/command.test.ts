@@ -116,7 +116,8 @@ describe('help', () => {
 
   test('of start lists every setting with its variable', async () => {
     const { out } = await run(['start', '--help']);
-    assert.match(out, /--delivery\.retryDelaysMs, TIDINGS_DELIVERY_RETRY_DELAYS_MS/);
+    assert.match(out, /--delivery\.retry-delays-ms, TIDINGS_DELIVERY_RETRY_DELAYS_MS/);
+    assert.doesNotMatch(out, /--[\w.-]*[A-Z]/);
     assert.match(out, /--port, TIDINGS_PORT\n.+\(8484\)/);
   });
 

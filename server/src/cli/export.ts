@@ -19,6 +19,7 @@ import { type Define, examples } from './define.ts';
 import { CommandFailure, EXIT, type ExitCode } from './exit.ts';
 import { parseMoment } from './moment.ts';
 import { startProgress } from './progress.ts';
+import { counted } from './table.ts';
 import { readTemplate } from './template-transfer.ts';
 
 interface ExportOptions {
@@ -156,7 +157,7 @@ async function verify(archive: Archive): Promise<void> {
     if (records !== part.records || bytes !== part.bytes) {
       throw new CommandFailure(
         EXIT.failed,
-        `${path} has ${records} lines (${bytes} bytes), but ${part.records} (${part.bytes}) were written`,
+        `${path} has ${counted(records, 'line')} (${counted(bytes, 'byte')}), but ${part.records} (${part.bytes}) were written`,
       );
     }
     part.sha256 = sha256;

@@ -76,14 +76,14 @@ describe('CSV', () => {
 
 async function read(
   content: string | Buffer,
-  { name = 'x.ndjson', format }: { name?: string; format?: Format } = {},
+  { name = 'x.ndjson', format, needed }: { name?: string; format?: Format; needed?: string } = {},
 ): Promise<SourceRecord[]> {
   const folder = mkdtempSync(join(tmpdir(), 'tidings-cli-'));
   try {
     const path = join(folder, name);
     writeFileSync(path, content);
     const records: SourceRecord[] = [];
-    const file = openRecords(path, format, Readable.from([]));
+    const file = openRecords(path, format, Readable.from([]), { needed });
     for await (const record of file) records.push(record);
     assert.equal(file.position, file.size);
     return records;
@@ -127,6 +127,10 @@ describe('files of records', () => {
     await assert.rejects(
       read('a,\n', { name: 'x.csv' }),
       failure(EXIT.failed, /a column has no name/),
+    );
+    await assert.rejects(
+      read('name,email\nAda,a@b.c\nBob,b@b.c\n', { name: 'x.csv', needed: 'id' }),
+      failure(EXIT.failed, /x\.csv: there is no column id; columns: name, email$/),
     );
     await assert.rejects(read('', { name: 'x.csv' }), failure(EXIT.nothing, /is empty/));
     await assert.rejects(

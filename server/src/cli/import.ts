@@ -20,6 +20,7 @@ import type { Context } from './context.ts';
 import { CONCURRENCY, DEFAULT_CONCURRENCY, type Define, examples, integerOf } from './define.ts';
 import { CommandFailure, EXIT, type ExitCode, exitOf } from './exit.ts';
 import { openRecords } from './record-file.ts';
+import { counted } from './table.ts';
 import { templateRecordOf, writeTemplate } from './template-transfer.ts';
 import { userRequest } from './user-row.ts';
 
@@ -95,7 +96,7 @@ async function check(archive: Archive, name: PartName, part: Part): Promise<void
   throw new CommandFailure(
     EXIT.failed,
     `${path} is not the file that was exported: it was changed or cut off`,
-    [`It has ${records} records; the manifest counts ${part.records}.`],
+    [`It has ${counted(records, 'record')}; the manifest counts ${part.records}.`],
   );
 }
 

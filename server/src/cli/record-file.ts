@@ -31,8 +31,14 @@ export interface RecordFile extends AsyncIterable<SourceRecord> {
 /**
  * @param path `-` is standard input
  * @param format told by the name of the file unless given
+ * @param options needed: a column without which no row of a CSV file can be read
  */
-export function openRecords(path: string, format: Format | undefined, stdin: Readable): RecordFile {
+export function openRecords(
+  path: string,
+  format: Format | undefined,
+  stdin: Readable,
+  { needed }: { needed?: string } = {},
+): RecordFile {
   const known = format ?? formatOf(path);
   let size: number | undefined;
   if (path !== '-') {
@@ -70,7 +76,7 @@ export function openRecords(path: string, format: Format | undefined, stdin: Rea
       return position;
     },
     [Symbol.asyncIterator]: () =>
-      known === 'csv' ? csvRecords(text(), name) : ndjsonRecords(text()),
+      known === 'csv' ? csvRecords(text(), name, needed) : ndjsonRecords(text()),
   };
 }
 
@@ -107,13 +113,14 @@ function parseLine(text: string, line: number): SourceRecord {
 async function* csvRecords(
   text: AsyncIterable<string>,
   name: string,
+  needed: string | undefined,
 ): AsyncGenerator<SourceRecord> {
   const reader = new CsvReader({ longest: LONGEST_RECORD });
   let headings: string[] | undefined;
   function* take(rows: Iterable<{ line: number; cells: string[] }>): Generator<SourceRecord> {
     for (const { line, cells } of rows) {
       if (headings === undefined) {
-        headings = headingsOf(cells, name);
+        headings = headingsOf(cells, name, needed);
       } else if (cells.length !== headings.length) {
         yield { line, fault: `has ${cells.length} cells under ${headings.length} headings` };
       } else {
@@ -135,13 +142,19 @@ async function* csvRecords(
   if (headings === undefined) throw new CommandFailure(EXIT.nothing, `${name} is empty`);
 }
 
-function headingsOf(cells: readonly string[], name: string): string[] {
+function headingsOf(cells: readonly string[], name: string, needed: string | undefined): string[] {
   const headings = cells.map((cell) => cell.trim());
   const twice = headings.find((heading, i) => headings.indexOf(heading) !== i);
   if (twice !== undefined)
     throw new CommandFailure(EXIT.failed, `${name}:1: two columns are named "${twice}"`);
   if (headings.includes(''))
     throw new CommandFailure(EXIT.failed, `${name}:1: a column has no name`);
+  if (needed !== undefined && !headings.includes(needed)) {
+    throw new CommandFailure(
+      EXIT.failed,
+      `${name}: there is no column ${needed}; columns: ${headings.join(', ')}`,
+    );
+  }
   return headings;
 }
 

@@ -20,7 +20,7 @@ export function addStart(program: Command, settings: string, define: Define): vo
       'after',
       examples(
         'tidings start',
-        'tidings start --port 80 --host 0.0.0.0 --dataDir /var/lib/tidings',
+        'tidings start --port 80 --host 0.0.0.0 --data-dir /var/lib/tidings',
       ),
     );
   define(command, () => {

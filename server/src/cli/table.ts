@@ -101,3 +101,8 @@ function lineOf(
     .join(GAP)
     .trimEnd();
 }
+
+/** `1 user`, `2 users` */
+export function counted(count: number, noun: string): string {
+  return `${count} ${noun}${count === 1 ? '' : 's'}`;
+}

@@ -7,6 +7,7 @@ import { EXIT } from './exit.ts';
 import { openOutput } from './output-file.ts';
 import { startProgress } from './progress.ts';
 import { openRecords } from './record-file.ts';
+import { counted } from './table.ts';
 import { readTemplate, templateRecordOf, writeTemplate } from './template-transfer.ts';
 
 export function addTemplateFiles(templates: Command, define: Define): void {
@@ -31,7 +32,7 @@ export function addTemplateFiles(templates: Command, define: Define): void {
       progress.stop();
     }
     await output.finish();
-    context.terminal.note(`${count} templates exported`);
+    context.terminal.note(`${counted(count, 'template')} exported`);
     return EXIT.ok;
   });
 
@@ -61,7 +62,8 @@ export function addTemplateFiles(templates: Command, define: Define): void {
     return concludeBulk(
       context,
       result,
-      `templates imported (${created} created, ${changed} changed, ${unchanged} unchanged)`,
+      'template',
+      ` (${created} created, ${changed} changed, ${unchanged} unchanged)`,
     );
   });
 }

@@ -14,7 +14,7 @@ import { exitOfOutcome } from './outcome.ts';
 import { describeRecipient, parseRecipient } from './recipient.ts';
 import { rowRequest } from './recipient-row.ts';
 import { templateReference } from './send-request.ts';
-import { displayWidth, formatTable, printable, truncate } from './table.ts';
+import { counted, displayWidth, formatTable, printable, truncate } from './table.ts';
 
 function usageError(pattern: RegExp) {
   return (error: unknown): boolean => {
@@ -331,4 +331,9 @@ test('a tail knows what it has shown, and forgets the oldest first', () => {
   assert.equal(seen.add({ id: 'c', status: 'accepted' }), true);
   assert.equal(seen.has('b'), false);
   assert.equal(seen.has('a'), true);
+});
+
+test('what is counted is named in the singular or the plural', () => {
+  const texts = [0, 1, 2].map((count) => counted(count, 'user'));
+  assert.deepEqual(texts, ['0 users', '1 user', '2 users']);
 });

@@ -18,6 +18,7 @@ import { localTime } from './moment.ts';
 import { openOutput } from './output-file.ts';
 import { startProgress } from './progress.ts';
 import { FORMATS, type Format, formatOf, openRecords } from './record-file.ts';
+import { counted } from './table.ts';
 import { readObject } from './template-options.ts';
 import type { Terminal } from './terminal.ts';
 import { userCsvHeading, userCsvLine, userRequest } from './user-row.ts';
@@ -178,7 +179,8 @@ function addFiles(users: Command, define: Define): void {
     async (context, { args: [file = ''], options }) => {
       const concurrency = integerOf(options.concurrency, '--concurrency', CONCURRENCY);
       const api = context.api();
-      const list = openRecords(file, formatOption(options.format), context.terminal.streams.stdin);
+      const { stdin } = context.terminal.streams;
+      const list = openRecords(file, formatOption(options.format), stdin, { needed: 'id' });
       const result = await bulk(context, list, {
         label: 'importing users',
         concurrency,
@@ -187,7 +189,7 @@ function addFiles(users: Command, define: Define): void {
           await api.put(pathOf(id), { body });
         },
       });
-      return concludeBulk(context, result, 'users imported');
+      return concludeBulk(context, result, 'user');
     },
   );
 
@@ -241,6 +243,6 @@ async function exportUsers(
     progress.stop();
   }
   await output.finish();
-  context.terminal.note(`${count} users exported`);
+  context.terminal.note(`${counted(count, 'user')} exported`);
   return count === 0 && group !== undefined ? EXIT.nothing : EXIT.ok;
 }

@@ -161,6 +161,13 @@ describe('tidings templates, users and keys', () => {
     );
     assert.equal(new Set(all.items.map(({ id }) => id)).size, 450);
 
+    const nobody = await cli(['users', 'import', folder.write('nobody.csv', 'name\nAda\nBob\n')]);
+    exited(nobody, 1);
+    assert.equal(nobody.err.match(/there is no column id; columns: name/g)?.length, 1);
+    const one = await cli(['users', 'import', folder.write('one.csv', 'id,name\nm000,Name 0\n')]);
+    exited(one, 0);
+    assert.match(one.err, /^1 user imported$/m);
+
     const exported = folder.path('exported.csv');
     exited(await cli(['users', 'export', '--out', exported]), 0);
     assert.equal(statSync(exported).mode & 0o777, 0o600);
