@@ -1,5 +1,6 @@
 /** Which content a channel of a request gets, and whether each channel that is named has one and an address. */
 import type { Content } from '@tidings/contracts/content';
+import { isSafeLink, UNSAFE_LINK } from '@tidings/contracts/link';
 import type { CreateNotification } from '@tidings/contracts/notification';
 import { type AdapterDefinition, channelContentOf } from '../adapters/adapter.ts';
 import { type FieldError, invalid, ServiceError } from '../errors.ts';
@@ -20,7 +21,10 @@ export interface ContentCheck {
 /** @throws invalid_content or invalid_recipient with the path of each fault */
 export function checkContent(check: ContentCheck): void {
   const { request, routes, to, template, adapters } = check;
-  if (request.content) checkContentChannels(request.content, adapters);
+  if (request.content) {
+    checkContentChannels(request.content, adapters);
+    checkLinks(request.content);
+  }
   const named = routes.flat().filter((channel) => channel !== AUTO);
   const field = request.channels ? 'channels' : 'route';
   for (const [i, channel] of named.entries()) {
@@ -40,6 +44,21 @@ export function checkContent(check: ContentCheck): void {
     }
   }
   if (named.length === 0) checkAutomatic(check);
+}
+
+/** Channels leave such links out, which their sender should learn now. */
+function checkLinks({ url, imageUrl, actions = [] }: Content): void {
+  const links: [path: string, link: string | undefined][] = [
+    ['url', url],
+    ['imageUrl', imageUrl],
+    ...actions.map((action, i): [string, string] => [`actions.${i}.url`, action.url]),
+  ];
+  const errors = links.flatMap(([path, link]) =>
+    link === undefined || isSafeLink(link)
+      ? []
+      : [{ path: `body.content.${path}`, message: UNSAFE_LINK }],
+  );
+  if (errors.length > 0) throw invalid('invalid_content', errors);
 }
 
 /** A named channel needs an address now, unless a profile may have one. */

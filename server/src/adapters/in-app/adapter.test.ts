@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
 import { test } from 'node:test';
+import { isSafeLink } from '@tidings/contracts/link';
 import { runAdapterConformance } from '../conformance.ts';
 import adapter from './adapter.ts';
 import { IN_APP_BYTES_LIMIT, inAppFromContent } from './content.ts';
-import { isSafeLink } from './link.ts';
 
 const SAFE = [
   'https://example.com/a?b=c#d',

@@ -4,9 +4,9 @@
  * rendering.
  */
 import { Action, type ChannelContent, type Content } from '@tidings/contracts/content';
+import { isSafeLink, UNSAFE_LINK } from '@tidings/contracts/link';
 import { type Static, Type } from '@tidings/contracts/schema';
 import type { FieldError } from '../../errors.ts';
-import { isSafeLink } from './link.ts';
 
 /** An inbox is loaded by the page: what is longer belongs behind the link of the item. */
 export const IN_APP_BYTES_LIMIT = 64 * 1024;
@@ -39,8 +39,6 @@ export const InAppContent = Type.Object(
 );
 export type InAppContent = Static<typeof InAppContent>;
 
-const UNSAFE = 'A link must be http(s), a path within the app or an app link.';
-
 /** Limits that the schema cannot say; `content` fits the schema. */
 export function validateInAppContent(content: ChannelContent): FieldError[] {
   const { title, text, url, imageUrl, actions } = content as InAppContent;
@@ -48,12 +46,12 @@ export function validateInAppContent(content: ChannelContent): FieldError[] {
   if (title === undefined && text === undefined) {
     errors.push({ path: 'title', message: 'Title or text is needed.' });
   }
-  if (url !== undefined && !isSafeLink(url)) errors.push({ path: 'url', message: UNSAFE });
+  if (url !== undefined && !isSafeLink(url)) errors.push({ path: 'url', message: UNSAFE_LINK });
   if (imageUrl !== undefined && !isSafeLink(imageUrl)) {
-    errors.push({ path: 'imageUrl', message: UNSAFE });
+    errors.push({ path: 'imageUrl', message: UNSAFE_LINK });
   }
   actions?.forEach((action, i) => {
-    if (!isSafeLink(action.url)) errors.push({ path: `actions.${i}.url`, message: UNSAFE });
+    if (!isSafeLink(action.url)) errors.push({ path: `actions.${i}.url`, message: UNSAFE_LINK });
   });
   if (bytesOf(content) > IN_APP_BYTES_LIMIT) {
     errors.push({

@@ -1,6 +1,7 @@
 /**
- * Links of in-app items: http(s), paths within the app, and an app's own schemes. Clients put them
- * into `href` and `src`, so a scheme that runs code or opens local files never gets through.
+ * Links that a notification may have: http(s), paths within the app, and an app's own schemes. Clients
+ * put them into `href` and `src`, so a scheme that runs code or opens local files never gets through.
+ * A link may be a template; the scheme it then gets is checked when it is rendered.
  */
 
 /** Schemes that run code, carry a document of their own, reach local files, or wrap another URL. */
@@ -31,6 +32,9 @@ const DROPPED = /[\p{Cc}\p{Cf}\p{Z}]+/gu;
 function schemeOf(link: string): string | undefined {
   return /^([a-z][a-z0-9+.-]*):/i.exec(link.replace(DROPPED, ''))?.[1]?.toLowerCase();
 }
+
+/** As it follows the name of the field. */
+export const UNSAFE_LINK = 'must be http(s), a path within the app or an app link';
 
 export function isSafeLink(link: string): boolean {
   const scheme = schemeOf(link);
