@@ -70,7 +70,7 @@ export const Recipient = Type.Object(
     maxProperties: 20,
     $id: 'Recipient',
     description:
-      'A `userId`, or an inline address per channel such as `{"email": "ada@example.com"}`, or both.',
+      'A `userId`, or an inline address per channel such as `{"email": "ada@example.com"}`, or both. An address beside a `userId` takes the place of the one in the profile and does not choose the channel: `channels` or `route` do. A `userId` needs no profile; it then has its in-app inbox alone, so that a mistyped one is delivered to an inbox that nobody opens.',
   },
 );
 export type Recipient = Static<typeof Recipient> & { [channel: string]: string };
@@ -82,20 +82,29 @@ export const TemplateReference = Type.Union(
 
 const channelList = Type.Array(ChannelName, { minItems: 1, maxItems: 10, uniqueItems: true });
 
-const CollapseKey = Type.String({
-  minLength: 1,
-  maxLength: 64,
-  description: 'A newer message with the same key replaces the older one where the channel can.',
-});
+const CollapseKey = Type.String({ minLength: 1, maxLength: 64 });
+
+/** What a notification shows as null where there is none; null is therefore taken for it as well. */
+const nullable = <T extends TSchema>(schema: T, description: string) =>
+  Type.Optional(Type.Union([schema, Type.Null()], { description }));
 
 const options = {
   data: Type.Optional(Data),
   priority: Type.Optional(PriorityName),
-  category: Type.Optional(Key),
-  sendAt: Type.Optional(Timestamp),
-  expiresAt: Type.Optional(Timestamp),
+  category: nullable(Key, "null or left out: the template's, else none."),
+  sendAt: nullable(
+    Timestamp,
+    'When it is sent: RFC 3339 with a zone, at most a year (366 days) ahead. A time that has passed, by a day at most, means now; null or left out too.',
+  ),
+  expiresAt: nullable(
+    Timestamp,
+    'What has not been sent by then is not sent any more. It must lie ahead, and after `sendAt`; null or left out: it does not expire.',
+  ),
   metadata: Type.Optional(Metadata),
-  collapseKey: Type.Optional(CollapseKey),
+  collapseKey: nullable(
+    CollapseKey,
+    'A newer message with the same key replaces the older one where the channel can; null or left out: it replaces nothing.',
+  ),
 };
 
 export const CreateNotification = Type.Object(
@@ -105,11 +114,13 @@ export const CreateNotification = Type.Object(
     content: Type.Optional(Content),
     channels: Type.Optional({
       ...channelList,
-      description: 'Each channel gets a message of its own.',
+      description:
+        'Each channel gets a message of its own. Without `channels` and `route` there is one message, and the channel is chosen: see `route`.',
     }),
     route: Type.Optional({
       ...channelList,
-      description: 'One message; the next channel is tried when the one before it cannot deliver.',
+      description:
+        "One message; the next channel is tried when the one before it cannot deliver. When neither `route` nor `channels` is given, the order is the user's own (`preferences.route`), then the operator's (setting `delivery.defaultOrder`: `in_app`, `email`, `webhook` unless changed), of the channels for which there are content, an address and consent.",
     }),
     ...options,
   },
@@ -126,19 +137,15 @@ export const CreateNotification = Type.Object(
 );
 export type CreateNotification = Static<typeof CreateNotification>;
 
-/** A field that an edit may take back. */
-const removable = <T extends TSchema>(schema: T, description: string) =>
-  Type.Optional(Type.Union([schema, Type.Null()], { description }));
-
 export const EditNotification = Type.Object(
   {
-    data: removable(Data, 'Replaces the values as a whole; null leaves none.'),
-    priority: removable(PriorityName, "null: the template's, else medium."),
-    category: removable(Key, "null: the template's, else none."),
-    sendAt: removable(Timestamp, 'null sends it now.'),
-    expiresAt: removable(Timestamp, 'null: it does not expire.'),
-    metadata: removable(Metadata, 'Replaces the labels as a whole; null leaves none.'),
-    collapseKey: removable(CollapseKey, 'null: it replaces nothing.'),
+    data: nullable(Data, 'Replaces the values as a whole; null leaves none.'),
+    priority: nullable(PriorityName, "null: the template's, else medium."),
+    category: nullable(Key, "null: the template's, else none."),
+    sendAt: nullable(Timestamp, 'At most a year (366 days) ahead; null sends it now.'),
+    expiresAt: nullable(Timestamp, 'null: it does not expire.'),
+    metadata: nullable(Metadata, 'Replaces the labels as a whole; null leaves none.'),
+    collapseKey: nullable(CollapseKey, 'null: it replaces nothing.'),
     content: Type.Optional(Content),
   },
   {

@@ -101,12 +101,12 @@ export function checkContentChannels(content: Content, adapters: Adapters): void
 
 /** Times in ms since 1970; a `sendAt` that has passed means now. */
 export function checkTimes(
-  { sendAt, expiresAt }: { sendAt?: string; expiresAt?: string },
+  { sendAt, expiresAt }: Pick<CreateNotification, 'sendAt' | 'expiresAt'>,
   now: number,
 ): { sendAt: number | null; expiresAt: number | null } {
   const errors: FieldError[] = [];
-  const send = sendAt === undefined ? null : Date.parse(sendAt);
-  const expires = expiresAt === undefined ? null : Date.parse(expiresAt);
+  const send = typeof sendAt === 'string' ? Date.parse(sendAt) : null;
+  const expires = typeof expiresAt === 'string' ? Date.parse(expiresAt) : null;
   if (send !== null) {
     if (Number.isNaN(send))
       errors.push({ path: 'body.sendAt', message: 'is not a time that exists' });

@@ -1,6 +1,7 @@
 /** Notifications that cannot be: each fault is named by its field, in words, and nothing is stored. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import type { Notification } from '@tidings/contracts/notification';
 import { ADA, HELLO, inFuture, notificationApi } from '../support/notification-api.ts';
 import { startTidings, type Tidings } from '../support/start.ts';
 
@@ -91,6 +92,69 @@ describe('bad input', () => {
     for (const [body, status, code, path] of cases) await refused(body, status, code, path);
   });
 
+  it('refuses to wait longer than it can, and takes a number alone as seconds', async () => {
+    const body = { to: ADA, content: HELLO };
+    for (const wait of ['31', '31s', '30001ms', '5000']) {
+      const answer = await post(body, { query: `?wait=${wait}` });
+      assert.equal(answer.status, 400, wait);
+      assert.deepEqual(answer.json<{ errors: object[] }>().errors, [
+        {
+          path: 'query.wait',
+          message: 'must be at most 30s (a number without a unit is seconds)',
+        },
+      ]);
+    }
+    for (const wait of ['30', '30s', '30000ms'])
+      assert.equal((await post(body, { query: `?wait=${wait}` })).status, 200, wait);
+  });
+
+  it('refuses links that run code, whichever channel they are for', async () => {
+    const url = 'javascript:alert(1)';
+    const links: [object, string][] = [
+      [{ url }, 'url'],
+      [{ url: ' \tJava\nScript:{{ code }}' }, 'url'],
+      [{ imageUrl: 'data:text/html,<script>' }, 'imageUrl'],
+      [
+        {
+          actions: [
+            { label: 'a', url: '/a' },
+            { label: 'b', url },
+          ],
+        },
+        'actions.1.url',
+      ],
+    ];
+    const recipients = [
+      { to: ADA },
+      { to: { userId: 'user-42' }, channels: ['in_app'] },
+      { to: { webhook: 'https://simulate.invalid/delivered' } },
+    ];
+    for (const [link, path] of links) {
+      for (const recipient of recipients) {
+        const body = { ...recipient, content: { ...HELLO, ...link } };
+        await refused(body, 400, 'invalid_content', `body.content.${path}`);
+      }
+    }
+    const taken = { url: '{{ link }}', actions: [{ label: 'Open', url: '/orders/{{ id }}' }] };
+    const data = { link: 'https://example.com', id: 42 };
+    const answer = await post({ to: ADA, content: { ...HELLO, ...taken }, data });
+    assert.equal(answer.status, 202, answer.text);
+  });
+
+  it('takes null for what an answer shows as null', async () => {
+    const nothing = { category: null, sendAt: null, expiresAt: null, collapseKey: null };
+    const answer = await post({ to: ADA, content: HELLO, ...nothing }, { query: '?wait=20s' });
+    assert.equal(answer.status, 200, answer.text);
+    const { category, sendAt, expiresAt, collapseKey } = answer.json<Notification>();
+    assert.deepEqual({ category, sendAt, expiresAt, collapseKey }, nothing);
+    await refused(
+      { to: ADA, content: HELLO, priority: null },
+      400,
+      'invalid_request',
+      'body.priority',
+    );
+  });
+
   it('says in words what is asked for, and shows no regular expression', async () => {
     const long = 'x'.repeat(101);
     const answers = [
@@ -136,7 +200,7 @@ describe('bad input', () => {
       'body.sendAt must be a time with a zone, such as 2026-12-24T08:00:00Z',
       `body.metadata.${long} is not an acceptable name: must have at most 100 characters`,
       'body.metadata.b must have at most 500 characters',
-      'body.collapseKey must be a string',
+      'body.collapseKey must be a string or null',
     ]);
   });
 

@@ -52,7 +52,8 @@ const WaitQuery = Type.Object(
     wait: Type.Optional(
       Type.String({
         pattern: pattern('^[0-9]{1,5}(ms|s)?$', 'must be a time such as 5s or 500ms'),
-        description: 'Wait up to this long (at most 30s) for the outcome, such as `5s`.',
+        description:
+          'Wait up to this long for the outcome: `5s` or `500ms`, a number alone is seconds; at most `30s`.',
         examples: ['5s'],
       }),
     ),
@@ -338,8 +339,20 @@ function keyFault(message: string): ServiceError {
   });
 }
 
+/** @throws invalid_request */
 function waitOf(text: string | undefined): number {
   if (text === undefined) return 0;
   const amount = Number.parseInt(text, 10);
-  return Math.min(LONGEST_WAIT_MS, text.endsWith('ms') ? amount : amount * 1000);
+  const waitMs = text.endsWith('ms') ? amount : amount * 1000;
+  if (waitMs > LONGEST_WAIT_MS) {
+    throw new ServiceError('invalid_request', {
+      errors: [
+        {
+          path: 'query.wait',
+          message: `must be at most ${LONGEST_WAIT_MS / 1000}s (a number without a unit is seconds)`,
+        },
+      ],
+    });
+  }
+  return waitMs;
 }
