@@ -196,7 +196,7 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
         operationId: 'streamInbox',
         summary: 'Follow an inbox live (Server-Sent Events)',
         description:
-          'Events: `item`, `marked`, `counts`, `ready`, `closing`. Send the token in the Authorization header, or a ticket as `?ticket=`; resume with Last-Event-ID.',
+          'Events: `item`, `marked`, `counts`, `ready`, `closing`. Send the token in the Authorization header, or a ticket as `?ticket=`; resume with Last-Event-ID. Then the items that came meanwhile are sent, but not what was marked meanwhile on other devices: `counts` tells that something changed, and `GET /v1/inbox` what is now true.',
         querystring: InboxStreamQuery,
         headers: StreamHeaders,
         response: {
