@@ -1,6 +1,7 @@
 /** Brings the files of a data folder to the newest schema, before any thread opens them. */
 import { ConfigError } from '../config.ts';
 import { dataFiles, FileError, migrateFiles } from '../database/sqlite/files.ts';
+import { repairProjection } from '../database/sqlite/projection-repair.ts';
 
 /**
  * Names of the migrations that were applied now, per file.
@@ -8,7 +9,10 @@ import { dataFiles, FileError, migrateFiles } from '../database/sqlite/files.ts'
  */
 export function migrateDataFiles(folder: string): Record<string, string[]> {
   try {
-    return migrateFiles(dataFiles(folder));
+    const files = dataFiles(folder);
+    const applied = migrateFiles(files);
+    repairProjection(files);
+    return applied;
   } catch (error) {
     if (error instanceof FileError) throw new ConfigError('dataDir', `has ${error.message}`);
     throw error;

@@ -1,10 +1,11 @@
 /** The tracker's thread: fills the projection behind the hot file, and keeps the logs short. */
 import { platform, setPriority } from 'node:os';
 import { type Clock, systemClock } from '../clock.ts';
-import { openForWriting } from '../database/sqlite/connection.ts';
+import { isDamaged, openForWriting } from '../database/sqlite/connection.ts';
 import { dataFiles, openMessages } from '../database/sqlite/files.ts';
 import { Projection } from '../database/sqlite/projection.ts';
 import { ProjectionLoop } from '../database/sqlite/projection-loop.ts';
+import { askForRepair } from '../database/sqlite/projection-repair.ts';
 import { gauge } from '../metric.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
@@ -38,8 +39,12 @@ export async function startTracker(
     clock,
     failed(error) {
       failures++;
+      if (isDamaged(error)) askForRepair(files);
       // One line per cause, by hand: a logging library would double what this thread needs.
-      const message = String((error as Error)?.message ?? error);
+      const cause = String((error as Error)?.message ?? error);
+      const message = isDamaged(error)
+        ? `projection.db is damaged, so lists and inboxes stand still; the next start makes it anew: ${cause}`
+        : cause;
       if (message !== lastFailure)
         process.stderr.write(`${JSON.stringify({ level: 40, thread: 'tracker', msg: message })}\n`);
       lastFailure = message;

@@ -7,6 +7,7 @@ import type { Ajv, ValidateFunction } from 'ajv';
 import Fastify, {
   type FastifyError,
   type FastifyInstance,
+  type FastifyRequest,
   type onRequestHookHandler,
 } from 'fastify';
 import type { Logger } from 'pino';
@@ -101,12 +102,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   });
   app.setNotFoundHandler((request, reply) => {
     keepOpen(request, reply);
-    sendProblem(
-      reply,
-      new ServiceError('not_found', {
-        detail: `There is no ${request.method} ${pathOf(request.url)}.`,
-      }),
-    );
+    sendProblem(reply, noSuchRoute(request));
   });
   answerExpectations(app.server);
   addRefusal(app, options.refusal);
@@ -213,6 +209,8 @@ function addRefusal(app: FastifyInstance, refusal: AppOptions['refusal']): void 
     reply.header('x-content-type-options', 'nosniff');
     const fault = transferFault(request, reply);
     if (fault !== undefined) return done(fault);
+    // The framework would read the body first, of whoever sent it.
+    if (request.is404) return done(noSuchRoute(request));
     if (request.method === 'GET' || request.method === 'HEAD') return done();
     done(refusal());
   });
@@ -273,6 +271,10 @@ export type RequestMetrics = (
   status: number,
   seconds: number,
 ) => void;
+
+function noSuchRoute({ method, url }: FastifyRequest): ServiceError {
+  return new ServiceError('not_found', { detail: `There is no ${method} ${pathOf(url)}.` });
+}
 
 function pathOf(url: string): string {
   const query = url.indexOf('?');

@@ -44,8 +44,9 @@ export function parseStrictJson(text: string): unknown {
   }
   if (value !== null && typeof value === 'object') {
     hasLarge = false;
+    hasEndless = false;
     const found = plain && !text.includes('proto') ? countMembers(value) : inspect(value);
-    if (hasLarge) checkLarge(text);
+    if (hasEndless || (hasLarge && LONG_NUMBER.test(text))) checkLarge(text);
     if (found !== members) throw refuse('body', 'has the same key twice in one object');
   } else if (typeof value === 'string') {
     checkText(value, 'body');
@@ -91,6 +92,16 @@ function endOfString(text: string, start: number): number {
 
 /** Whether the value that was read last has a number beyond LARGEST_INTEGER. */
 let hasLarge = false;
+/** Whether it has one that was too large to be read at all. */
+let hasEndless = false;
+/** What every integer beyond LARGEST_INTEGER has: a text without it needs no second reading. */
+const LONG_NUMBER = /[0-9]{16}/;
+
+function note(value: number): void {
+  if (isKept(value)) return;
+  if (Number.isFinite(value)) hasLarge = true;
+  else hasEndless = true;
+}
 
 /** How many members the objects of a value have; no deeper than `scan` lets through. */
 function countMembers(value: object): number {
@@ -98,7 +109,7 @@ function countMembers(value: object): number {
   let members = children === value ? 0 : children.length;
   for (const child of children) {
     if (child !== null && typeof child === 'object') members += countMembers(child);
-    else if (typeof child === 'number' && !isKept(child)) hasLarge = true;
+    else if (typeof child === 'number') note(child);
   }
   return members;
 }
@@ -122,7 +133,7 @@ function inspect(root: object): number {
       if (typeof child === 'string') {
         if (!isAcceptable(child)) checkText(child, `${path}.${key}`);
       } else if (typeof child === 'number') {
-        if (!isKept(child)) hasLarge = true;
+        note(child);
       } else if (child !== null && typeof child === 'object') {
         pending.push({ value: child, path: `${path}.${key}` });
       }

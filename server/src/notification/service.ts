@@ -36,7 +36,7 @@ import type {
   SearchFilter,
 } from './notification-store.ts';
 import { decidePriority } from './priority.ts';
-import { entriesOf, firstChannel } from './queue-entry.ts';
+import { claimedAnew, entriesOf, firstChannel } from './queue-entry.ts';
 import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
 
 export interface NotificationServiceOptions {
@@ -152,7 +152,8 @@ export function createNotificationService(options: NotificationServiceOptions) {
     }
     if (isDue) {
       const accepted = { id: result.id, applicationId, body, text, watched, defaultOrder };
-      dispatcher.dispatch(entriesOf({ ...accepted, claimedUntil: claimUntil }));
+      const entries = entriesOf({ ...accepted, claimedUntil: claimUntil });
+      dispatcher.dispatch(place?.isGone() ? entries.map(claimedAnew) : entries);
     }
     return { id: result.id, body, replayed: false };
   }

@@ -60,7 +60,7 @@ function delivered(entry: QueueEntry): Settlement {
 }
 
 /** A processor with a store and a queue of its own, whose deliveries the test lets go. */
-async function open() {
+async function open({ shares = SHARES, places = 100 } = {}) {
   const { store, events, [Symbol.asyncDispose]: close } = openNotificationStore();
   const { port1, port2 } = new MessageChannel();
   const publisher = new MemoryQueuePublisher(port1);
@@ -82,8 +82,8 @@ async function open() {
     queue,
     completer,
     clock,
-    capacity: () => 100,
-    shares: SHARES,
+    capacity: () => places - held.length,
+    shares,
     laneCapacity: 1000,
     claimMs: CLAIM_MS,
     deliver: (entry) =>
@@ -98,6 +98,8 @@ async function open() {
   await processor.start();
   queue.connect(port2);
   await told;
+  // As the sweeper does when it has looked into the store.
+  processor.incomplete.clear();
 
   async function accept({ late = 0, lane = 1 as Lane } = {}): Promise<number> {
     const createdAt = clock.now() - late;
@@ -128,9 +130,38 @@ async function open() {
     return id;
   }
 
+  /** A message whose claim was never completed, so often. */
+  async function inherit(deaths: number): Promise<QueueEntry> {
+    const body = bodyOf(clock.now());
+    const accepted = await store.accept({
+      applicationId: APPLICATION,
+      lane: 1,
+      body,
+      text: writeBody(body),
+      leaseUntil: clock.now() + 300_000,
+      claimUntil: null,
+      idempotency: null,
+    });
+    const { id } = accepted as { id: number };
+    const until = clock.now() + CLAIM_MS;
+    for (let claim = 0; claim < deaths; claim++)
+      await store.claim([{ messageId: id + 1, claim, until }]);
+    const [entry] = entriesOf({
+      id,
+      applicationId: APPLICATION,
+      body,
+      text: writeBody(body),
+      watched: false,
+      claimedUntil: null,
+      defaultOrder: [],
+    });
+    return { ...(entry as QueueEntry), claim: deaths, attempt: deaths, suspect: true };
+  }
+
   return {
     store,
     queue,
+    inherit,
     publisher,
     processor,
     begun,
@@ -200,6 +231,44 @@ describe('processor', () => {
       assert.ok(bench.processor.underWay[1] <= most);
     }
     assert.equal(new Set(bench.begun.map(({ messageId }) => messageId)).size, accepted);
+  });
+
+  it('lets no lane starve on a channel that has fewer places than high could fill', async () => {
+    const shares = { concurrency: 64, reservedHigh: 0, guaranteedMedium: 0.2, guaranteedLow: 0.1 };
+    await using bench = await open({ shares, places: 4 });
+    const each = 60;
+    for (let i = 0; i < each; i++)
+      for (const lane of [0, 1, 2] as const) await bench.accept({ lane });
+    // While there is still high to be sent.
+    const looked = 80;
+    while (bench.begun.length < looked) {
+      const before = bench.begun.length;
+      await bench.untilBegun(before === 0 ? 1 : before);
+      bench.letGo();
+      await bench.untilBegun(before + 1);
+    }
+    const shareOf = (lane: number): number =>
+      bench.begun.slice(0, looked).filter((entry) => entry.lane === lane).length / looked;
+    assert.ok(shareOf(1) >= 0.15 && shareOf(2) >= 0.06, `${shareOf(1)} ${shareOf(2)}`);
+    assert.ok(shareOf(0) >= 0.5, `${shareOf(0)}`);
+    const claims = bench.begun.map(({ messageId }) => messageId);
+    assert.equal(new Set(claims).size, claims.length, 'nothing is claimed in vain');
+  });
+
+  it('delivers what has died once a few at a time, and what has died twice alone', async () => {
+    await using bench = await open({ shares: { ...SHARES, concurrency: 64 } });
+    const entries: QueueEntry[] = [];
+    for (let i = 0; i < 40; i++) entries.push(await bench.inherit(1));
+    const twice = await bench.inherit(2);
+    bench.processor.take(1, [twice, ...entries, twice], () => {});
+    await bench.untilBegun(16);
+    assert.equal(bench.begun.length, 16);
+    while (bench.begun.length < 40) {
+      const before = bench.begun.length;
+      bench.letGo();
+      await bench.untilBegun(before + 1);
+    }
+    assert.ok(!bench.begun.some(({ messageId }) => messageId === twice.messageId));
   });
 
   it('goes on offering places when all have been filled and left again', async () => {

@@ -8,13 +8,15 @@
  * one has been claimed and is delivered at once.
  *
  * A message whose earlier claim was never completed may have killed its process. Such suspects are
- * delivered one at a time, so that one poisonous message takes no neighbour with it twice.
+ * delivered a few at a time, and those that have died twice one at a time, so that one poisonous
+ * message takes no neighbour with it again and again.
  */
 import type { Clock, Timer } from '../clock.ts';
 import { failpoint } from '../failpoint.ts';
 import type { Service } from '../lifecycle.ts';
 import type { Lane } from '../notification/notification.ts';
 import type { NotificationStore, QueueEntry } from '../notification/notification-store.ts';
+import { claimedAnew } from '../notification/queue-entry.ts';
 import type { Queue, QueueConsumer } from '../queue/queue.ts';
 import type { Completer } from './completer.ts';
 import type { Deliver } from './deliver.ts';
@@ -27,6 +29,8 @@ const GROUP = 64;
 const CLAIMS = 2;
 /** A claim that has lost this much of its time on the way is made anew: it might end before the attempt. */
 const LATE_MS = 5_000;
+/** What has died once is most likely a bystander of one crash. */
+const SUSPECTS_AT_ONCE = 16;
 /** What has died more than once waits this long after a start, in which all others have their turn. */
 const SUSPECT_PAUSE_MS = 1000;
 const LANES_IN_ORDER = [0, 1, 2] as const;
@@ -54,10 +58,16 @@ export interface Processor extends Service, QueueConsumer {
   pump(): void;
 }
 
+/** Attempts that were begun and never ended. */
+function deathsOf({ attempt, attemptsBefore }: QueueEntry): number {
+  return attempt - attemptsBefore;
+}
+
 export function createProcessor(options: ProcessorOptions): Processor {
   const { store, queue, deliver, completer, capacity, clock, shares, claimMs } = options;
   const buffers = LANES_IN_ORDER.map(() => new LaneBuffer(options.laneCapacity));
-  const suspects: QueueEntry[] = [];
+  /** By their message, since a lease may run out while one waits here. */
+  const suspects = new Map<number, QueueEntry>();
   const underWay: [number, number, number] = [0, 0, 0];
   const incomplete = new Set<Lane>();
   /** Entries per channel that are being claimed: their account does not know of them yet. */
@@ -66,7 +76,9 @@ export function createProcessor(options: ProcessorOptions): Processor {
   let working = 0;
   let idle: (() => void) | undefined;
   let claims = 0;
-  let suspectUnderWay = false;
+  /** Entries of medium and low that could have begun by their guaranteed share and have not. */
+  const owed: [number, number, number] = [0, 0, 0];
+  let suspectsUnderWay = 0;
   let scheduled = false;
   let stopping = false;
   let timer: Timer | undefined;
@@ -87,7 +99,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   function pump(): void {
     if (stopping) return;
-    beginSuspect();
+    beginSuspects();
     while (claims < CLAIMS) {
       const group = nextGroup();
       if (group.length === 0) break;
@@ -100,7 +112,6 @@ export function createProcessor(options: ProcessorOptions): Processor {
   function offer(): void {
     const waits = incomplete.size > 0 || buffers.some(({ size }) => size > 0);
     const busy = busyPlaces();
-    const expected = queue.expected();
     const half = (count: number): number => (waits ? 0 : count >> 1);
     queue.offer({
       lanes: LANES_IN_ORDER.map((lane) => half(freeSlots(lane, busy, shares))) as [
@@ -108,7 +119,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
         number,
         number,
       ],
-      channel: (channel) => half(Math.min(unspoken(channel) - expected.channel(channel), 1 << 20)),
+      channel: (channel) => half(Math.min(unspoken(channel), 1 << 20)),
     });
   }
 
@@ -128,16 +139,34 @@ export function createProcessor(options: ProcessorOptions): Processor {
     const places = Math.max(0, Math.min(GROUP, shares.concurrency - busy[0] - busy[1] - busy[2]));
     const parts = divide(places, free as [number, number, number], shares);
     const group: QueueEntry[] = [];
-    for (const lane of LANES_IN_ORDER) {
-      underWay[lane] += buffer(lane).take(parts[lane] as number, unspoken, group);
+    // What the others are owed comes first: a channel may have no more places than high could fill.
+    for (const lane of [1, 2] as const) {
+      if (waiting[lane] === 0) owed[lane] = 0;
+      const taken = take(lane, Math.min(Math.floor(owed[lane]), parts[lane]), group);
+      owed[lane] -= taken;
+      parts[lane] -= taken;
     }
-    for (const { channel } of group) spoken.set(channel, (spoken.get(channel) ?? 0) + 1);
+    for (const lane of LANES_IN_ORDER) take(lane, parts[lane], group);
+    owed[1] = Math.min(GROUP, owed[1] + group.length * shares.guaranteedMedium);
+    owed[2] = Math.min(GROUP, owed[2] + group.length * shares.guaranteedLow);
     return group;
   }
 
-  /** What a channel can begin besides what has been claimed for it already. */
+  /** Moves entries of a lane to a group, no more than their channels can begin. */
+  function take(lane: Lane, most: number, group: QueueEntry[]): number {
+    const from = group.length;
+    const taken = buffer(lane).take(most, unspoken, group);
+    for (let i = from; i < group.length; i++) {
+      const { channel } = group[i] as QueueEntry;
+      spoken.set(channel, (spoken.get(channel) ?? 0) + 1);
+    }
+    underWay[lane] += taken;
+    return taken;
+  }
+
+  /** What a channel can begin besides what has been claimed for it and what is on its way with a place. */
   function unspoken(channel: string): number {
-    return capacity(channel) - (spoken.get(channel) ?? 0);
+    return capacity(channel) - (spoken.get(channel) ?? 0) - queue.expected().channel(channel);
   }
 
   function begin(group: QueueEntry[]): void {
@@ -173,15 +202,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
 
   function beginClaimed(entry: QueueEntry, until: number): void {
     if (until - clock.now() < claimMs - LATE_MS) {
-      // The attempt that its acceptance counted is not made.
-      const [claim, attempt] = [entry.claim + 1, entry.attempt + 1];
-      buffer(entry.lane).add({
-        ...entry,
-        claim,
-        attempt,
-        attemptsBefore: attempt,
-        claimedUntil: null,
-      });
+      buffer(entry.lane).add(claimedAnew(entry));
       return;
     }
     failpoint('after-claim');
@@ -202,23 +223,34 @@ export function createProcessor(options: ProcessorOptions): Processor {
     return deliver(entry).then((settlement) => completer.complete(settlement, entry.watched));
   }
 
-  function beginSuspect(): void {
-    const [entry] = suspects;
-    if (suspectUnderWay || !entry || mustPause(entry)) return;
-    suspects.shift();
-    suspectUnderWay = true;
-    underWay[entry.lane]++;
-    working++;
-    void claimAndDeliverSuspect(entry).finally(() => {
-      suspectUnderWay = false;
-      underWay[entry.lane]--;
-      schedule();
-      finished();
-    });
+  /** What has died most often comes last, so that the others wait for one more end of it at most; urgent first. */
+  function sortSuspects(): void {
+    const sorted = [...suspects].sort(
+      ([, a], [, b]) => deathsOf(a) - deathsOf(b) || a.lane - b.lane,
+    );
+    suspects.clear();
+    for (const [id, entry] of sorted) suspects.set(id, entry);
   }
 
-  function mustPause({ attempt, attemptsBefore }: QueueEntry): boolean {
-    return attempt - attemptsBefore > 1 && clock.monotonic() - startedAt < SUSPECT_PAUSE_MS;
+  function beginSuspects(): void {
+    for (const entry of suspects.values()) {
+      const lone = deathsOf(entry) > 1;
+      if (suspectsUnderWay >= (lone ? 1 : SUSPECTS_AT_ONCE) || (lone && mustPause())) return;
+      suspects.delete(entry.messageId);
+      suspectsUnderWay++;
+      underWay[entry.lane]++;
+      working++;
+      void claimAndDeliverSuspect(entry).finally(() => {
+        suspectsUnderWay--;
+        underWay[entry.lane]--;
+        schedule();
+        finished();
+      });
+    }
+  }
+
+  function mustPause(): boolean {
+    return clock.monotonic() - startedAt < SUSPECT_PAUSE_MS;
   }
 
   async function claimAndDeliverSuspect(entry: QueueEntry): Promise<void> {
@@ -244,12 +276,11 @@ export function createProcessor(options: ProcessorOptions): Processor {
         if (entry.claimedUntil !== null) beginClaimed(entry, entry.claimedUntil);
         else if (!entry.suspect) buffer(lane).add(entry);
         else {
-          suspects.push(entry);
+          suspects.set(entry.messageId, entry);
           suspected = true;
         }
       }
-      // What has died most often comes last, so that the others wait for one more end of it at most.
-      if (suspected) suspects.sort((a, b) => a.attempt - b.attempt);
+      if (suspected) sortSuspects();
       // The store knows each of them, and its sweeper finds what is lost here.
       settle();
       schedule();

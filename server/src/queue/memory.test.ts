@@ -2,6 +2,7 @@ import assert from 'node:assert/strict';
 import { once } from 'node:events';
 import { describe, it } from 'node:test';
 import { MessageChannel } from 'node:worker_threads';
+import type { QueueEntry } from '../notification/notification-store.ts';
 import { MemoryQueue, MemoryQueuePublisher } from './memory.ts';
 import { entryOf, runQueueConformance } from './queue.conformance.ts';
 
@@ -30,25 +31,32 @@ describe('memory queue', () => {
     await queue.stop();
   });
 
-  it('keeps what is claimed for the successor of a consumer that has ended', async () => {
+  it('has the successor of a consumer that has ended claim anew what was claimed for it', async () => {
     const first = new MessageChannel();
     const publisher = new MemoryQueuePublisher(first.port1);
     const ended = once(first.port1, 'close');
     first.port2.close();
     await ended;
-    publisher.publish([entryOf(2), { ...entryOf(4), claimedUntil: 99 }]);
+    const claimed = { claimedUntil: 99, claim: 0, attempt: 0, attemptsBefore: 0 };
+    publisher.publish([entryOf(2), { ...entryOf(4), ...claimed }]);
     const second = new MessageChannel();
     const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
-    const taken = new Promise<number[]>((resolve) => {
+    const missed: number[] = [];
+    const taken = new Promise<QueueEntry[]>((resolve) => {
       queue.consume({
         room: () => 10,
-        take: (_lane, entries) => resolve(entries.map(({ messageId }) => messageId)),
-        missed: () => {},
+        take: (_lane, entries) => resolve(entries),
+        missed: (lane) => missed.push(lane),
       });
     });
     queue.connect(second.port2);
     publisher.reconnect(second.port1);
-    assert.deepEqual(await taken, [4], 'the other one is found in the store');
+    assert.deepEqual(
+      await taken,
+      [{ ...entryOf(4), claimedUntil: null, claim: 1, attempt: 1, attemptsBefore: 1 }],
+      'the other one is found in the store',
+    );
+    assert.deepEqual(missed, [0, 1, 2]);
     await publisher.stop();
     await queue.stop();
   });
@@ -62,10 +70,12 @@ describe('memory queue', () => {
     const told = once(port1, 'message');
     queue.connect(port2);
     await told;
-    assert.equal(publisher.place(1, 'email')?.claimMs, 1000);
+    const place = publisher.place(1, 'email');
+    assert.deepEqual([place?.claimMs, place?.isGone()], [1000, false]);
     const ended = once(port1, 'close');
     await queue.stop();
     await ended;
+    assert.equal(place?.isGone(), true);
     assert.equal(publisher.place(0, 'email'), undefined);
     await publisher.stop();
   });

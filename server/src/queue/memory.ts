@@ -6,6 +6,7 @@
 import type { MessagePort } from 'node:worker_threads';
 import { LANES, type Lane } from '../notification/notification.ts';
 import type { QueueEntry } from '../notification/notification-store.ts';
+import { claimedAnew } from '../notification/queue-entry.ts';
 import { giveBackPlace, PlaceOffer, type SharedPlaces, takePlace } from './places.ts';
 import type { Place, PlaceCounts, Queue, QueueConsumer } from './queue.ts';
 
@@ -32,6 +33,8 @@ export class MemoryQueuePublisher implements Queue {
     this.#port.close();
     this.#port = port;
     this.#alone = false;
+    this.#places = undefined;
+    this.#values = entriesOf(this.#values).flatMap((entry) => valuesOf(claimedAnew(entry)));
     this.#listen(port);
     this.#post();
   }
@@ -53,6 +56,7 @@ export class MemoryQueuePublisher implements Queue {
     if (places === undefined || !takePlace(places, lane, channel)) return undefined;
     return {
       claimMs: places.claimMs,
+      isGone: () => places !== this.#places,
       giveBack: () => giveBackPlace(places, lane, channel),
     };
   }
@@ -60,23 +64,9 @@ export class MemoryQueuePublisher implements Queue {
   publish(entries: readonly QueueEntry[]): void {
     if (this.#values.length === 0) setImmediate(() => this.#post());
     for (const entry of entries) {
-      // Claimed by nobody else, so nobody else would look at it before its claim has run out.
+      // The store knows of it, and the next consumer looks there first.
       if (this.#alone && entry.claimedUntil === null) continue;
-      this.#values.push(
-        entry.messageId,
-        entry.notificationId,
-        entry.applicationId,
-        entry.lane,
-        entry.channel,
-        entry.claim,
-        entry.attempt,
-        entry.attemptsBefore,
-        entry.step,
-        entry.route,
-        entry.body,
-        entry.watched,
-        entry.claimedUntil,
-      );
+      this.#values.push(...valuesOf(this.#alone ? claimedAnew(entry) : entry));
     }
   }
 
@@ -122,6 +112,8 @@ export class MemoryQueue implements Queue {
   /** Takes what another thread publishes. */
   connect(port: MessagePort): void {
     port.postMessage(this.#places.shared);
+    // What it published before it was connected may have been dropped.
+    for (const lane of [0, 1, 2] as const) this.#consumer?.missed(lane);
     this.#ports.push(port);
     port.on('message', (values: unknown[]) => this.publish(entriesOf(values)));
   }
@@ -167,6 +159,24 @@ export class MemoryQueue implements Queue {
     this.#stopped = true;
     for (const port of this.#ports) port.close();
   }
+}
+
+function valuesOf(entry: QueueEntry): unknown[] {
+  return [
+    entry.messageId,
+    entry.notificationId,
+    entry.applicationId,
+    entry.lane,
+    entry.channel,
+    entry.claim,
+    entry.attempt,
+    entry.attemptsBefore,
+    entry.step,
+    entry.route,
+    entry.body,
+    entry.watched,
+    entry.claimedUntil,
+  ];
 }
 
 function entriesOf(values: readonly unknown[]): QueueEntry[] {

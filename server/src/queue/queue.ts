@@ -24,6 +24,8 @@ export interface QueueConsumer {
 export interface Place {
   /** How long the claim has to hold, in ms. */
   claimMs: number;
+  /** The consumer that offered it has ended: its successor claims the message anew. */
+  isGone(): boolean;
   giveBack(): void;
 }
 

@@ -225,6 +225,18 @@ describe('methods and paths', () => {
     }
   });
 
+  it('reads no body where there is no route, and little where anybody may send one', async () => {
+    const long = `{"a":"${'x'.repeat(900_000)}"}`;
+    for (const path of ['/nope', '/docs', '/v1/inbox/stream']) {
+      for (const body of ['{', long]) {
+        const answer = await ask(tidings.port, { path, headers: [JSON_TYPE], body });
+        assertProblem(answer, 404, path);
+      }
+    }
+    const session = { path: '/v1/sessions', headers: [JSON_TYPE], body: long };
+    assertProblem(await ask(tidings.port, session), 413);
+  });
+
   it('a header does not change the method', async () => {
     const created = await tidings.call(SEND, { body: JSON.parse(BODY) });
     const { id } = created.json<{ id: string }>();
@@ -387,7 +399,7 @@ describe('bodies without end', () => {
       ['no key', 401, head(SEND, JSON_TYPE)],
       ['compressed', 415, head(SEND, key, JSON_TYPE, 'Content-Encoding: gzip')],
       ['of another type', 415, head(SEND, key, 'Content-Type: text/plain')],
-      ['for nobody', 413, head('/nowhere', JSON_TYPE)],
+      ['for nobody', 404, head('/nowhere', JSON_TYPE)],
     ];
     for (const [name, status, bytes] of heads) {
       const answer = await upload(bytes);

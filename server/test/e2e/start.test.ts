@@ -17,6 +17,7 @@ import {
 } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import type { Session, Whoami } from '@tidings/contracts/application';
 import type { Notification } from '@tidings/contracts/notification';
@@ -206,6 +207,20 @@ it('answers load balancers that ask with HEAD', async () => {
   }
 });
 
+function change(path: string, sql: string): void {
+  const database = new DatabaseSync(path);
+  database.exec(sql);
+  database.close();
+}
+
+/** From a place in a file to its end. */
+function overwrite(path: string, from: number): void {
+  const bytes = readFileSync(path);
+  bytes.fill(0x5a, from);
+  writeFileSync(path, bytes);
+  for (const suffix of ['-wal', '-shm']) rmSync(`${path}${suffix}`, { force: true });
+}
+
 describe('a start that cannot be', () => {
   /** Ends with 2, says in one line what is wrong, and takes nobody to the inside. */
   async function refused(
@@ -365,6 +380,32 @@ describe('a start that cannot be', () => {
       items.map(({ notificationId }) => notificationId),
       [id],
     );
+  });
+
+  it('makes the file of lists anew when a table or column is gone, a page is overwritten or a tracker met damage', async () => {
+    await using tidings = await startTidings({ env: PATIENT });
+    const { id } = (await tidings.call('/v1/notifications?wait=20s', { body: HELLO })).json<{
+      id: string;
+    }>();
+    const path = join(tidings.dataDir, 'projection.db');
+    const damage: (() => void)[] = [
+      () => change(path, 'DROP TABLE message_index'),
+      () => change(path, 'ALTER TABLE message_index DROP COLUMN reason'),
+      () => overwrite(path, 3 * 4096),
+      () => writeFileSync(`${path}.damaged-found`, ''),
+    ];
+    for (const happens of damage) {
+      await tidings.stop();
+      happens();
+      await tidings.restart();
+      const listed = await tidings.call('/v1/notifications');
+      const { items } = listed.json<{ items: { notificationId: string }[] }>();
+      assert.deepEqual(
+        items.map(({ notificationId }) => notificationId),
+        [id],
+        String(happens),
+      );
+    }
   });
 
   it('goes on from a backup that was put back without what is made of it', async () => {

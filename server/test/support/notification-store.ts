@@ -1,6 +1,7 @@
 /** The notification store of the embedded engine on a file of its own, with its projection. */
+import type { DatabaseSync } from 'node:sqlite';
 
-import { systemClock } from '../../src/clock.ts';
+import { type Clock, systemClock } from '../../src/clock.ts';
 import { eventOperations } from '../../src/database/sqlite/event-operations.ts';
 import { SqliteEventStore } from '../../src/database/sqlite/event-store.ts';
 import { mergeOperations } from '../../src/database/sqlite/group-writer.ts';
@@ -16,9 +17,11 @@ import { openTestFile } from './store.ts';
 export interface TestNotificationStore extends AsyncDisposable {
   store: SqliteNotificationStore;
   events: SqliteEventStore;
+  /** A read-only connection to the hot file. */
+  database: DatabaseSync;
 }
 
-export function openNotificationStore(): TestNotificationStore {
+export function openNotificationStore(clock: Clock = systemClock): TestNotificationStore {
   const file = openTestFile('messages', (database) => {
     const events = eventOperations(database);
     const inbox = inboxOperations(database);
@@ -26,7 +29,7 @@ export function openNotificationStore(): TestNotificationStore {
     return mergeOperations(
       events,
       notificationOperations(database, {
-        clock: systemClock,
+        clock,
         changed: events.changed,
         happened: events.happened,
         removeItems: inbox.remove,
@@ -51,6 +54,7 @@ export function openNotificationStore(): TestNotificationStore {
   return {
     store: new SqliteNotificationStore({ database, writer: file.writer, search }),
     events: new SqliteEventStore({ database, writer: file.writer }),
+    database,
     async [Symbol.asyncDispose]() {
       close();
       await file[Symbol.asyncDispose]();

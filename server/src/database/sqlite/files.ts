@@ -44,14 +44,18 @@ export function migrateFiles(files: DataFiles): Record<DatabaseFile, string[]> {
     applied.projection = migrateFile(files, 'projection');
   } catch (error) {
     if (!(error instanceof FileError) || !error.damaged) throw error;
-    // It is made of the hot file, so it can be made anew.
-    for (const suffix of ['', '-wal', '-shm']) {
-      const path = `${files.projection}${suffix}`;
-      if (existsSync(path)) renameSync(path, `${path}.damaged`);
-    }
-    applied.projection = migrateFile(files, 'projection');
+    applied.projection = remakeProjection(files);
   }
   return applied;
+}
+
+/** It is made of the hot file, so it can be made anew; the old one is kept beside it. */
+export function remakeProjection(files: DataFiles): string[] {
+  for (const suffix of ['', '-wal', '-shm']) {
+    const path = `${files.projection}${suffix}`;
+    if (existsSync(path)) renameSync(path, `${path}.damaged`);
+  }
+  return migrateFile(files, 'projection');
 }
 
 function migrateFile(files: DataFiles, file: DatabaseFile): string[] {

@@ -1,14 +1,13 @@
 import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
+import { ManualClock } from '../../../test/support/manual-clock.ts';
 import { openNotificationStore } from '../../../test/support/notification-store.ts';
 import { type NotificationBody, writeBody } from '../../notification/notification.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 12);
 
-/** What lists show of a message before anything has been tried. */
-async function shown(change: Partial<NotificationBody>) {
-  await using bench = openNotificationStore();
-  const body: NotificationBody = {
+function bodyOf(change: Partial<NotificationBody>): NotificationBody {
+  return {
     to: { email: 'ada@example.com' },
     template: null,
     content: { title: 'Hello' },
@@ -26,6 +25,12 @@ async function shown(change: Partial<NotificationBody>) {
     routes: [['email']],
     ...change,
   };
+}
+
+/** What lists show of a message before anything has been tried. */
+async function shown(change: Partial<NotificationBody>) {
+  await using bench = openNotificationStore();
+  const body = bodyOf(change);
   await bench.store.accept({
     applicationId: 1,
     lane: 1,
@@ -38,6 +43,40 @@ async function shown(change: Partial<NotificationBody>) {
   const found = await bench.store.search({ applicationId: 1, limit: 10, before: null });
   return found.map(({ channel, recipient, user }) => [channel, recipient, user]);
 }
+
+describe('what is removed', () => {
+  it('leaves a mark for those who follow, which goes a day later', async () => {
+    const clock = new ManualClock(NOW);
+    await using bench = openNotificationStore(clock);
+    const marks = (): number =>
+      Number(
+        bench.database.prepare("SELECT count(*) AS n FROM event WHERE type = '~'").get()?.['n'],
+      );
+    const text = writeBody(bodyOf({}));
+    const idempotency = null;
+    for (let i = 0; i < 3; i++) {
+      const accepted = await bench.store.accept({
+        applicationId: 1,
+        lane: 1,
+        body: bodyOf({}),
+        text,
+        leaseUntil: NOW + 1000,
+        claimUntil: null,
+        idempotency,
+      });
+      const { id } = accepted as { id: number };
+      await bench.store.cancel(id, clock.now());
+      assert.equal(await bench.store.delete(id), true);
+    }
+    const before = marks();
+    assert.ok(before >= 3);
+    await bench.store.prune({ before: 0, after: 0, limit: 10 });
+    assert.equal(marks(), before, 'somebody may not have looked');
+    clock.advance(25 * 3_600_000);
+    await bench.store.prune({ before: 0, after: 0, limit: 10 });
+    assert.equal(marks(), 1, 'the newest keeps its number');
+  });
+});
 
 describe('index of messages', () => {
   it('names the first channel of each route, and where it leads', async () => {

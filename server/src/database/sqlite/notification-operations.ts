@@ -6,7 +6,7 @@ import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
 import { IdSequence } from '../../id.ts';
 import { readBody, writeBody } from '../../notification/notification.ts';
-import { sequenceOf } from './event-operations.ts';
+import { CHANGED, sequenceOf } from './event-operations.ts';
 import { alone, hot, type OperationSet } from './group-writer.ts';
 import type { IdempotencyIndex } from './idempotency-index.ts';
 import { type MessageRow, STATUS } from './message-row.ts';
@@ -77,6 +77,9 @@ export interface NotificationOperationsOptions {
   /** How long an idempotency key is remembered, in ms. */
   idempotencyRetentionMs: number;
 }
+
+/** A tracker is behind by seconds; one that met damage begins anew. */
+const CHANGES_KEPT_MS = 24 * 3_600_000;
 
 export function notificationOperations(
   database: DatabaseSync,
@@ -165,6 +168,11 @@ export function notificationOperations(
   // Rows are in the order of time, so the oldest come first; bounded like the rest of a group.
   const deleteKeys = database.prepare(
     'DELETE FROM idempotency WHERE seq IN (SELECT seq FROM idempotency WHERE at < ? ORDER BY seq LIMIT 2000)',
+  );
+  // Followed by everybody within seconds. The newest stays, so that no number is given out twice.
+  const deleteChanges = database.prepare(
+    `DELETE FROM event WHERE seq IN (SELECT seq FROM event WHERE type = '${CHANGED}' AND at < ? ORDER BY at LIMIT 2000)
+       AND seq < (SELECT max(seq) FROM event)`,
   );
   const deleteEvents = database.prepare('DELETE FROM event WHERE message_id BETWEEN ? AND ?');
   const deleteMessages = database.prepare('DELETE FROM message WHERE id BETWEEN ? AND ?');
@@ -289,6 +297,7 @@ export function notificationOperations(
   function prune([before, after, limit]: [number, number, number]): PruneAnswer {
     const ids = selectOld.all(after, before, limit).map((row) => row['id'] as number);
     deleteKeys.run(clock.now() - idempotencyRetentionMs);
+    deleteChanges.run(clock.now() - CHANGES_KEPT_MS);
     const removed = ids.filter((id) => remove(id)).length;
     return { removed, after: ids.length < limit ? null : (ids.at(-1) as number) };
   }

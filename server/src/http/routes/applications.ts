@@ -22,6 +22,8 @@ import { described } from '../route.ts';
 import { cursorOf, pageIn, readableQuery } from './query.ts';
 
 const TAG = 'Applications';
+/** Anybody may send one, so nobody shall have much of it read. */
+const SESSION_BODY_BYTES = 4096;
 
 export function applicationRoutes(deps: {
   applications: ApplicationService;
@@ -156,7 +158,7 @@ function addSessions(app: FastifyInstance, applications: ApplicationService): vo
   });
   app.post<{ Body: CreateSession }>(
     '/v1/sessions',
-    { schema: { ...schema, security: [] } },
+    { schema: { ...schema, security: [] }, bodyLimit: SESSION_BODY_BYTES },
     async (request, reply) => {
       const session = await applications.createSession(request.body.token, request.ip);
       return reply.code(201).header('cache-control', 'no-store').send(session);

@@ -329,11 +329,18 @@ describe('endpoints', () => {
     assert.equal(receiver.requests.length, 1);
   });
 
-  test('its destination is the endpoint, or the origin of a bare URL', () => {
+  test('its destination is the endpoint, or the bare URL of one application', () => {
     const destination = (address: WebhookAddress) =>
       provider.destination?.(makeDelivery(address) as Delivery<never>);
     assert.equal(destination({ endpointId: 7 }), formatId('whe', 7));
-    assert.equal(destination({ url: 'https://a.example:8443/x?y' }), 'https://a.example:8443');
+    assert.equal(
+      destination({ url: 'https://a.example:8443/x?y' }),
+      `${APPLICATION} https://a.example:8443/x`,
+    );
+    assert.notEqual(
+      destination({ url: 'https://a.example/x' }),
+      destination({ url: 'https://a.example/y' }),
+    );
   });
 });
 
