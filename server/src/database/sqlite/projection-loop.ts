@@ -15,7 +15,7 @@ import type { Projection, ProjectionPosition } from './projection.ts';
  */
 const LOOK_MS = 250;
 /** How often the log is moved into the file; the writer only steps in when this does not suffice. */
-const CHECKPOINT_MS = 250;
+const CHECKPOINT_MS = 100;
 /** A reader waits no longer than this for the projection; it then sees what is there. */
 const LONGEST_WAIT_MS = 2000;
 
