@@ -23,7 +23,8 @@ export const CreateApiKey = Type.Object(
     kind: Type.Optional(
       Type.Enum([...KEY_KINDS], {
         default: 'live',
-        description: 'Messages of a test key are captured, never sent.',
+        description:
+          'Messages of a test key are captured, never sent. With the scope manage it changes users and templates that live messages use.',
       }),
     ),
     scopes: Type.Optional(
