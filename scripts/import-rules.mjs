@@ -210,8 +210,8 @@ export const rules = [
     instead: 'The base files are below every room.',
   },
   {
-    from: `${src}/{config,metrics}.ts`,
-    may: base,
+    from: `${src}/{config,metric,metrics}.ts`,
+    may: [...base, `${src}/metric.ts`],
     instead: 'Settings and metrics are plain data; a room gets its part from assemble.ts.',
   },
   {

@@ -27,10 +27,14 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
     lock.release();
     process.exit(code);
   }
+  let first: Bootstrap | undefined;
   supervisor = await startSupervisor({
     config,
     masterKey,
     log,
+    async prepare(applications) {
+      first = await applications.bootstrap(config.bootstrapKey);
+    },
     fatal(error) {
       log.fatal({ err: error }, 'the service cannot go on');
       process.exit(1);
@@ -48,8 +52,10 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
   }
   releaseMemoryAfterStart(systemClock);
   const url = config.publicUrl ?? `http://${hostOf(config.host)}:${supervisor.api.address.port}`;
-  await greet(supervisor.api.applications, { url, bootstrapKey: config.bootstrapKey, startedAt });
+  await greet(supervisor.api.applications, first as Bootstrap, { url, startedAt });
 }
+
+type Bootstrap = Awaited<ReturnType<ApplicationService['bootstrap']>>;
 
 function hostOf(host: string): string {
   if (host === '0.0.0.0' || host === '::') return 'localhost';
@@ -58,13 +64,9 @@ function hostOf(host: string): string {
 
 async function greet(
   applications: ApplicationService,
-  {
-    url,
-    bootstrapKey,
-    startedAt,
-  }: { url: string; bootstrapKey: string | undefined; startedAt: number },
+  bootstrap: Bootstrap,
+  { url, startedAt }: { url: string; startedAt: number },
 ): Promise<void> {
-  const bootstrap = await applications.bootstrap(bootstrapKey);
   const { token } = await applications.createAdminLink();
   const shown = bootstrap.kind === 'generated' ? bootstrap.key : '$TIDINGS_API_KEY';
   const keyLine = {

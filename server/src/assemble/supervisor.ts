@@ -54,6 +54,8 @@ export interface SupervisorOptions {
   config: Config;
   masterKey: string;
   log: Logger;
+  /** What has to be stored before the service is ready: the first key. */
+  prepare(applications: ApiRole['applications']): Promise<void>;
   /** The process cannot go on; called at most once. */
   fatal(error: Error): void;
   clock?: Clock;
@@ -63,6 +65,7 @@ export async function startSupervisor({
   config,
   masterKey,
   log,
+  prepare,
   fatal,
   clock = systemClock,
 }: SupervisorOptions): Promise<Supervisor> {
@@ -70,6 +73,7 @@ export async function startSupervisor({
   const metricsAsked = new Map<number, (metrics: ThreadMetrics) => void>();
   let asked = 0;
   let stopping = false;
+  let prepared = false;
   let api: ApiRole | undefined;
 
   const nameOf = (role: RoleName, index: number): string => `${role}${index}`;
@@ -209,9 +213,11 @@ export async function startSupervisor({
   }
 
   function notReady(): string[] {
-    return [...threads.values()]
-      .filter((thread) => !thread.ready)
-      .map((thread) => `the ${thread.role} is starting`);
+    const starting = [...threads.values()].filter((thread) => !thread.ready);
+    return [
+      ...starting.map((thread) => `the ${thread.role} is starting`),
+      ...(prepared ? [] : ['the first key is being stored']),
+    ];
   }
 
   function tellState(): void {
@@ -288,6 +294,9 @@ export async function startSupervisor({
       clock,
     );
     await Promise.all(apiNames.slice(1).map((_, i) => launch('api', i + 1, apiPorts())));
+    await prepare(api.applications);
+    prepared = true;
+    tellState();
     return { api, stop };
   } catch (error) {
     await stop().catch(() => {});

@@ -64,6 +64,17 @@ export interface QueueEntry {
   suspect: boolean;
 }
 
+/**
+ * An entry whose consumer has ended, to be claimed by its successor like any other: the store may have
+ * taken its claim back meanwhile, and then another attempt is on its way. The one that its acceptance
+ * counted was not made.
+ */
+export function claimedAnew(entry: QueueEntry): QueueEntry {
+  if (entry.claimedUntil === null) return entry;
+  const [claim, attempt] = [entry.claim + 1, entry.attempt + 1];
+  return { ...entry, claim, attempt, attemptsBefore: attempt, claimedUntil: null };
+}
+
 export interface Claim {
   messageId: number;
   /** The fence the claimer has seen. */

@@ -28,15 +28,16 @@ import {
   type NotificationRecord,
   writeBody,
 } from './notification.ts';
-import type {
-  AcceptResult,
-  FoundMessage,
-  IdempotencyKey,
-  NotificationStore,
-  SearchFilter,
+import {
+  type AcceptResult,
+  claimedAnew,
+  type FoundMessage,
+  type IdempotencyKey,
+  type NotificationStore,
+  type SearchFilter,
 } from './notification-store.ts';
 import { decidePriority } from './priority.ts';
-import { claimedAnew, entriesOf, firstChannel } from './queue-entry.ts';
+import { entriesOf, firstChannel } from './queue-entry.ts';
 import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
 
 export interface NotificationServiceOptions {

@@ -15,8 +15,11 @@ import type { Clock, Timer } from '../clock.ts';
 import { failpoint } from '../failpoint.ts';
 import type { Service } from '../lifecycle.ts';
 import type { Lane } from '../notification/notification.ts';
-import type { NotificationStore, QueueEntry } from '../notification/notification-store.ts';
-import { claimedAnew } from '../notification/queue-entry.ts';
+import {
+  claimedAnew,
+  type NotificationStore,
+  type QueueEntry,
+} from '../notification/notification-store.ts';
 import type { Queue, QueueConsumer } from '../queue/queue.ts';
 import type { Completer } from './completer.ts';
 import type { Deliver } from './deliver.ts';

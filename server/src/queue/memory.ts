@@ -5,8 +5,7 @@
  */
 import type { MessagePort } from 'node:worker_threads';
 import { LANES, type Lane } from '../notification/notification.ts';
-import type { QueueEntry } from '../notification/notification-store.ts';
-import { claimedAnew } from '../notification/queue-entry.ts';
+import { claimedAnew, type QueueEntry } from '../notification/notification-store.ts';
 import { giveBackPlace, PlaceOffer, type SharedPlaces, takePlace } from './places.ts';
 import type { Place, PlaceCounts, Queue, QueueConsumer } from './queue.ts';
 
