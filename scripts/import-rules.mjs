@@ -10,7 +10,10 @@ const contracts = 'contracts/src/**';
 const assembly = [`${src}/assemble/**`];
 
 /** Files at the root of the server that every room may use; they import no room. */
-const base = [contracts, `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,secret-box}.ts`];
+const base = [
+  contracts,
+  `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,log-line,secret-box}.ts`,
+];
 
 /** Tests, benchmarks and conformance suites: free to import, never imported by the program. */
 export const testFiles = [
@@ -205,7 +208,7 @@ export const rules = [
 
   // The frame.
   {
-    from: `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,secret-box}.ts`,
+    from: `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,log-line,secret-box}.ts`,
     may: base,
     instead: 'The base files are below every room.',
   },

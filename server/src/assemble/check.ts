@@ -1,7 +1,7 @@
 /** What can be known to be wrong with the settings before anything is started. */
 import { resolveAccounts } from '../adapters/account.ts';
 import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
-import { type Config, ConfigError } from '../config.ts';
+import { type Config, ConfigError, variableOf } from '../config.ts';
 
 /** @throws ConfigError that names the setting, the account's key or the file of a plug-in */
 export async function checkAccounts(config: Config): Promise<void> {
@@ -17,6 +17,6 @@ export async function checkAccounts(config: Config): Promise<void> {
   if (unknown.length === 0) return;
   throw new ConfigError(
     'delivery.defaultOrder',
-    `names ${unknown.join(', ')}, but the channels are ${channels.join(', ')} (TIDINGS_DELIVERY_DEFAULT_ORDER)`,
+    `names ${unknown.join(', ')}, but the channels are ${channels.join(', ')} (${variableOf('delivery.defaultOrder')})`,
   );
 }

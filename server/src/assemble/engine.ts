@@ -11,6 +11,7 @@ import type { Clock } from '../clock.ts';
 import { systemClock } from '../clock.ts';
 import type { Config } from '../config.ts';
 import { ServiceGroup } from '../lifecycle.ts';
+import { logLine } from '../log-line.ts';
 import { engineMetrics } from '../metrics.ts';
 import { AUTO } from '../notification/notification.ts';
 import { Account } from '../outbound/account.ts';
@@ -139,18 +140,16 @@ export async function startEngine(
     }
   }
 
-  /** Nothing an application can mend: told to operators once in a while, however many messages it hits. */
   const toldAt = new Map<string, number>();
+
+  /** Nothing an application can mend: told to operators once in a while, however many messages it hits. */
   function misconfigured({ channel, provider, reason, response }: Record<string, unknown>): void {
     const now = clock.monotonic();
     const account = String(provider);
     if (now - (toldAt.get(account) ?? Number.NEGATIVE_INFINITY) < TELL_AGAIN_MS) return;
     toldAt.set(account, now);
     const msg = 'a provider account is refused: an operator must mend its settings';
-    // By hand: a logging library for this line alone would be loaded by every engine.
-    process.stderr.write(
-      `${JSON.stringify({ level: 50, time: clock.now(), thread: 'engine', channel, account, reason, response, msg })}\n`,
-    );
+    logLine('error', 'engine', { channel, account, reason, response, msg });
   }
 
   // This thread holds the only engine of the data folder: whatever is claimed was claimed by one that is gone.

@@ -6,6 +6,7 @@ import { dataFiles, openMessages } from '../database/sqlite/files.ts';
 import { Projection } from '../database/sqlite/projection.ts';
 import { ProjectionLoop } from '../database/sqlite/projection-loop.ts';
 import { askForRepair } from '../database/sqlite/projection-repair.ts';
+import { logLine } from '../log-line.ts';
 import { gauge } from '../metric.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
 
@@ -40,13 +41,12 @@ export async function startTracker(
     failed(error) {
       failures++;
       if (isDamaged(error)) askForRepair(files);
-      // One line per cause, by hand: a logging library would double what this thread needs.
+      // One line per cause.
       const cause = String((error as Error)?.message ?? error);
       const message = isDamaged(error)
         ? `projection.db is damaged, so lists and inboxes stand still; the next start makes it anew: ${cause}`
         : cause;
-      if (message !== lastFailure)
-        process.stderr.write(`${JSON.stringify({ level: 40, thread: 'tracker', msg: message })}\n`);
+      if (message !== lastFailure) logLine('warn', 'tracker', { msg: message });
       lastFailure = message;
     },
   });

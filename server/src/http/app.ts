@@ -109,7 +109,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   refuseEarly(app.server, options, nextId);
   addAdmission(app, options.applications);
   addAfterwards(app, options);
-  await addOpenApi(app);
+  addOpenApi(app);
   await app.register((scope, _options, done) => {
     for (const add of options.routes) add(scope);
     done();

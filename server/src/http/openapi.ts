@@ -21,7 +21,7 @@ const CONTRACTS = [
 ];
 
 /** Adds every named schema of the contracts, so that routes refer to them and the document names them. */
-export async function addOpenApi(app: FastifyInstance): Promise<void> {
+export function addOpenApi(app: FastifyInstance): void {
   addContracts(app);
   const routes: RouteOptions[] = [];
   app.addHook('onRoute', (route) => {

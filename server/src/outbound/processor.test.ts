@@ -6,7 +6,8 @@ import { openNotificationStore } from '../../test/support/notification-store.ts'
 import { createTracker } from '../analytics/tracker.ts';
 import { MemoryHints } from '../cache/memory.ts';
 import { systemClock } from '../clock.ts';
-import { type Lane, type NotificationBody, writeBody } from '../notification/notification.ts';
+import { type Lane, writeBody } from '../notification/notification.ts';
+import { bodyOf } from '../notification/notification-store.conformance.ts';
 import type { QueueEntry } from '../notification/notification-store.ts';
 import { entriesOf } from '../notification/queue-entry.ts';
 import { MemoryQueue, MemoryQueuePublisher } from '../queue/memory.ts';
@@ -17,26 +18,6 @@ import type { Settlement } from './settlement.ts';
 const APPLICATION = 7;
 const CLAIM_MS = 60_000;
 const SHARES = { concurrency: 8, reservedHigh: 0.25, guaranteedMedium: 0, guaranteedLow: 0 };
-
-function bodyOf(createdAt: number): NotificationBody {
-  return {
-    to: { email: 'ada@example.com' },
-    template: null,
-    content: { title: 'Hello' },
-    data: {},
-    category: null,
-    priority: 'medium',
-    metadata: {},
-    collapseKey: null,
-    createdAt,
-    sendAt: null,
-    expiresAt: null,
-    resendOf: null,
-    batch: null,
-    test: false,
-    routes: [['email']],
-  };
-}
 
 function delivered(entry: QueueEntry): Settlement {
   return {
@@ -103,7 +84,7 @@ async function open({ shares = SHARES, places = 100 } = {}) {
 
   async function accept({ late = 0, lane = 1 as Lane } = {}): Promise<number> {
     const createdAt = clock.now() - late;
-    const body = bodyOf(createdAt);
+    const body = bodyOf({ createdAt });
     const place = publisher.place(lane, 'email');
     const claimUntil = place ? createdAt + place.claimMs : null;
     const accepted = await store.accept({
@@ -132,7 +113,7 @@ async function open({ shares = SHARES, places = 100 } = {}) {
 
   /** A message whose claim was never completed, so often. */
   async function inherit(deaths: number): Promise<QueueEntry> {
-    const body = bodyOf(clock.now());
+    const body = bodyOf({ createdAt: clock.now() });
     const accepted = await store.accept({
       applicationId: APPLICATION,
       lane: 1,

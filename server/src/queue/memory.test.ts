@@ -38,7 +38,13 @@ describe('memory queue', () => {
     first.port2.close();
     await ended;
     const claimed = { claimedUntil: 99, claim: 0, attempt: 0, attemptsBefore: 0 };
-    publisher.publish([entryOf(2), { ...entryOf(4), ...claimed }]);
+    // The last one was found out to have no consumer by whoever accepted it.
+    const anew = { claim: 1, attempt: 1, attemptsBefore: 1 };
+    publisher.publish([
+      { ...entryOf(2), claim: 0 },
+      { ...entryOf(4), ...claimed },
+      { ...entryOf(6), ...anew },
+    ]);
     const second = new MessageChannel();
     const queue = new MemoryQueue({ channels: ['email'], claimMs: 1000 });
     const missed: number[] = [];
@@ -53,7 +59,10 @@ describe('memory queue', () => {
     publisher.reconnect(second.port1);
     assert.deepEqual(
       await taken,
-      [{ ...entryOf(4), claimedUntil: null, claim: 1, attempt: 1, attemptsBefore: 1 }],
+      [
+        { ...entryOf(4), claimedUntil: null, claim: 1, attempt: 1, attemptsBefore: 1 },
+        { ...entryOf(6), ...anew },
+      ],
       'the other one is found in the store',
     );
     assert.deepEqual(missed, [0, 1, 2]);

@@ -63,9 +63,9 @@ export class MemoryQueuePublisher implements Queue {
   publish(entries: readonly QueueEntry[]): void {
     if (this.#values.length === 0) setImmediate(() => this.#post());
     for (const entry of entries) {
-      // The store knows of it, and the next consumer looks there first.
-      if (this.#alone && entry.claimedUntil === null) continue;
-      this.#values.push(...valuesOf(this.#alone ? claimedAnew(entry) : entry));
+      // Of what nobody has claimed the store knows, and the next consumer looks there first.
+      if (this.#alone && entry.claimedUntil === null && entry.claim === 0) continue;
+      this.#values.push(...valuesOf(entry));
     }
   }
 

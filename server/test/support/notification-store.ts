@@ -1,14 +1,10 @@
 /** The notification store of the embedded engine on a file of its own, with its projection. */
 import type { DatabaseSync } from 'node:sqlite';
-
 import { type Clock, systemClock } from '../../src/clock.ts';
-import { eventOperations } from '../../src/database/sqlite/event-operations.ts';
 import { SqliteEventStore } from '../../src/database/sqlite/event-store.ts';
-import { mergeOperations } from '../../src/database/sqlite/group-writer.ts';
+import { messagesOperations } from '../../src/database/sqlite/files.ts';
 import { IdempotencyIndex } from '../../src/database/sqlite/idempotency-index.ts';
-import { inboxOperations } from '../../src/database/sqlite/inbox-operations.ts';
 import { MessageSearch } from '../../src/database/sqlite/message-search.ts';
-import { notificationOperations } from '../../src/database/sqlite/notification-operations.ts';
 import { SqliteNotificationStore } from '../../src/database/sqlite/notification-store.ts';
 import { Projection } from '../../src/database/sqlite/projection.ts';
 import { openProjectionFile } from './projection.ts';
@@ -22,23 +18,13 @@ export interface TestNotificationStore extends AsyncDisposable {
 }
 
 export function openNotificationStore(clock: Clock = systemClock): TestNotificationStore {
-  const file = openTestFile('messages', (database) => {
-    const events = eventOperations(database);
-    const inbox = inboxOperations(database);
-    const index = new IdempotencyIndex(undefined);
-    return mergeOperations(
-      events,
-      notificationOperations(database, {
-        clock,
-        changed: events.changed,
-        happened: events.happened,
-        removeItems: inbox.remove,
-        index,
-        idempotencyRetentionMs: 365 * 86_400_000,
-      }),
-      inbox,
-    );
-  });
+  const file = openTestFile('messages', (database) =>
+    messagesOperations(database, {
+      clock,
+      index: new IdempotencyIndex(undefined),
+      idempotencyRetentionMs: 365 * 86_400_000,
+    }),
+  );
   const { connection, reader, close } = openProjectionFile(file.folder);
   const projection = new Projection({
     messages: file.reader(),

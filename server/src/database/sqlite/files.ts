@@ -6,7 +6,7 @@ import type { Clock } from '../../clock.ts';
 import { applicationOperations } from './application-store.ts';
 import { isDamaged, openForReading, openForWriting } from './connection.ts';
 import { eventOperations } from './event-operations.ts';
-import { GroupWriter, mergeOperations } from './group-writer.ts';
+import { GroupWriter, mergeOperations, type OperationSet } from './group-writer.ts';
 import { IdempotencyIndex } from './idempotency-index.ts';
 import { inboxOperations } from './inbox-operations.ts';
 import { type DatabaseFile, migrate, readMigrations } from './migrate.ts';
@@ -88,6 +88,22 @@ export interface WriterSettings {
   idempotencyRetentionMs: number;
 }
 
+/** Everything that is written to the hot file. */
+export function messagesOperations(
+  database: DatabaseSync,
+  settings: WriterSettings & { index: IdempotencyIndex },
+): OperationSet {
+  const events = eventOperations(database);
+  const inbox = inboxOperations(database);
+  const notifications = notificationOperations(database, {
+    ...settings,
+    changed: events.changed,
+    happened: events.happened,
+    removeItems: inbox.remove,
+  });
+  return mergeOperations(events, notifications, inbox);
+}
+
 /** The writer of the hot file, owned by one thread; `index` is that of its present connection. */
 export function messagesWriter(
   files: DataFiles,
@@ -98,20 +114,7 @@ export function messagesWriter(
     open: () => openForWriting(files.messages, { durability: 'full' }),
     prepare: (database) => {
       index = new IdempotencyIndex(files.idempotency);
-      const events = eventOperations(database);
-      const inbox = inboxOperations(database);
-      return mergeOperations(
-        events,
-        notificationOperations(database, {
-          clock,
-          changed: events.changed,
-          happened: events.happened,
-          removeItems: inbox.remove,
-          index,
-          idempotencyRetentionMs,
-        }),
-        inbox,
-      );
+      return messagesOperations(database, { clock, index, idempotencyRetentionMs });
     },
   });
   return { writer, index: () => index };

@@ -3,34 +3,14 @@ import { describe, it } from 'node:test';
 import { ManualClock } from '../../../test/support/manual-clock.ts';
 import { openNotificationStore } from '../../../test/support/notification-store.ts';
 import { type NotificationBody, writeBody } from '../../notification/notification.ts';
+import { bodyOf } from '../../notification/notification-store.conformance.ts';
 
 const NOW = Date.UTC(2026, 10, 22, 12);
-
-function bodyOf(change: Partial<NotificationBody>): NotificationBody {
-  return {
-    to: { email: 'ada@example.com' },
-    template: null,
-    content: { title: 'Hello' },
-    data: {},
-    category: null,
-    priority: 'medium',
-    metadata: {},
-    collapseKey: null,
-    createdAt: NOW,
-    sendAt: null,
-    expiresAt: null,
-    resendOf: null,
-    batch: null,
-    test: false,
-    routes: [['email']],
-    ...change,
-  };
-}
 
 /** What lists show of a message before anything has been tried. */
 async function shown(change: Partial<NotificationBody>) {
   await using bench = openNotificationStore();
-  const body = bodyOf(change);
+  const body = bodyOf({ createdAt: NOW, ...change });
   await bench.store.accept({
     applicationId: 1,
     lane: 1,
@@ -52,13 +32,13 @@ describe('what is removed', () => {
       Number(
         bench.database.prepare("SELECT count(*) AS n FROM event WHERE type = '~'").get()?.['n'],
       );
-    const text = writeBody(bodyOf({}));
+    const text = writeBody(bodyOf({ createdAt: NOW }));
     const idempotency = null;
     for (let i = 0; i < 3; i++) {
       const accepted = await bench.store.accept({
         applicationId: 1,
         lane: 1,
-        body: bodyOf({}),
+        body: bodyOf({ createdAt: NOW }),
         text,
         leaseUntil: NOW + 1000,
         claimUntil: null,
