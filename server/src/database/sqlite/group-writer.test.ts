@@ -1,4 +1,5 @@
 import assert from 'node:assert/strict';
+import { once } from 'node:events';
 import { mkdtempSync, rmSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
@@ -176,22 +177,48 @@ describe('group writer', () => {
   });
 });
 
+/** How many calls each group has that is run from now on. */
+function groupsOf(writer: GroupWriter): number[] {
+  const groups: number[] = [];
+  const run = writer.run.bind(writer);
+  writer.run = (calls) => {
+    groups.push(calls.length);
+    return run(calls);
+  };
+  return groups;
+}
+
 describe('write clients', () => {
-  it('share the commit of one turn', async () => {
-    using bench = open();
-    const groups: number[] = [];
-    const run = bench.writer.run.bind(bench.writer);
-    bench.writer.run = (calls) => {
-      groups.push(calls.length);
-      return run(calls);
-    };
-    const client = new LocalWriteClient(bench.writer);
-    const values = await Promise.all(Array.from({ length: 100 }, (_, i) => client.call('hot', i)));
-    assert.deepEqual(
-      values,
-      Array.from({ length: 100 }, (_, i) => i * 2),
+  for (const { calls, groups, it: does } of [
+    { calls: 60, groups: [60], it: 'share the commit of one turn' },
+    { calls: 150, groups: [64, 64, 22], it: 'send parts of a long turn ahead' },
+  ]) {
+    it(does, async () => {
+      using bench = open();
+      const seen = groupsOf(bench.writer);
+      const client = new LocalWriteClient(bench.writer);
+      const values = await Promise.all(
+        Array.from({ length: calls }, (_, i) => client.call('hot', i)),
+      );
+      assert.deepEqual(
+        values,
+        Array.from({ length: calls }, (_, i) => i * 2),
+      );
+      assert.deepEqual(seen, groups);
+      assert.equal(client.waiting, 0);
+    });
+  }
+
+  it('refuse all that is under way when the writer goes', async () => {
+    const { port1, port2 } = new MessageChannel();
+    const client = new ThreadWriteClient(port1);
+    const results = Promise.allSettled(
+      Array.from({ length: 150 }, (_, i) => client.call('hot', i)),
     );
-    assert.deepEqual(groups, [100]);
+    await once(port2, 'message');
+    port2.close();
+    const codes = (await results).map((one) => (one as PromiseRejectedResult).reason.code);
+    assert.deepEqual(new Set(codes), new Set(['store_unavailable']));
   });
 
   it('give each caller its own error', async () => {
@@ -230,12 +257,7 @@ describe('write clients', () => {
   it('let patient calls ride along with those of others, and wait for nobody alone', async () => {
     using bench = open();
     const clock = new ManualClock();
-    const groups: number[] = [];
-    const run = bench.writer.run.bind(bench.writer);
-    bench.writer.run = (calls) => {
-      groups.push(calls.length);
-      return run(calls);
-    };
+    const groups = groupsOf(bench.writer);
     const loop = new WriterLoop({ writer: bench.writer, path: bench.path, clock });
     const client = (patient: boolean): ThreadWriteClient => {
       const { port1, port2 } = new MessageChannel();

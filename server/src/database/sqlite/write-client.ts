@@ -1,8 +1,9 @@
 /**
  * The writing side of a store in any thread: turns calls into batches for the writer.
  *
- * One batch is under way at a time; the next is whatever arrived meanwhile. No timer and no
- * linger: waiting one millisecond for company cost more than it saved.
+ * A batch is what one turn of the event loop called for; the writer puts batches that arrive during
+ * a commit into the next one. A long turn sends several, so that the first is being committed while
+ * the last is still being read.
  */
 import type { MessagePort } from 'node:worker_threads';
 import { type PlainError, ServiceError } from '../../errors.ts';
@@ -40,10 +41,14 @@ export interface WriteResponse {
   full?: boolean;
 }
 
+/** So many calls are worth a batch of their own before their turn of the event loop has ended. */
+const LARGE_BATCH = 64;
+
 abstract class BatchingClient implements WriteClient {
   #calls: Call[] = [];
   #waiters: Waiter[] = [];
-  #underWay: Waiter[] | undefined;
+  /** Of each batch that the writer has, oldest first. */
+  #underWay: Waiter[][] = [];
   #scheduled = false;
   #failure: ServiceError | undefined;
   /** Only the writer's thread looks at its disk. */
@@ -54,14 +59,15 @@ abstract class BatchingClient implements WriteClient {
   }
 
   get waiting(): number {
-    return this.#calls.length + (this.#underWay?.length ?? 0);
+    return this.#underWay.reduce((sum, { length }) => sum + length, this.#calls.length);
   }
 
   call<Result>(operation: string, argument: unknown): Promise<Result> {
     return new Promise((resolve, reject) => {
       this.#calls.push([operation, argument]);
       this.#waiters.push({ resolve: resolve as (value: unknown) => void, reject });
-      if (this.#underWay || this.#scheduled) return;
+      if (this.#calls.length >= LARGE_BATCH) return this.#send();
+      if (this.#scheduled) return;
       this.#scheduled = true;
       // After the requests of this turn of the event loop, so that they share the commit.
       setImmediate(() => {
@@ -78,18 +84,16 @@ abstract class BatchingClient implements WriteClient {
   }
 
   protected receive({ values, errors }: Answers): void {
-    const waiters = this.#underWay ?? [];
-    this.#underWay = undefined;
+    const waiters = this.#underWay.shift() ?? [];
     // A promise takes its first word only, so what failed is said before all else.
     for (const [i, error] of errors) waiters[i]?.reject(ServiceError.fromPlain(error));
     for (let i = 0; i < waiters.length; i++) waiters[i]?.resolve(values[i]);
-    if (this.#calls.length > 0) this.#send();
   }
 
   /** The writer is gone: everything under way or waiting is refused, outcome unknown. */
   protected abandonAll(): void {
-    const waiters = [...(this.#underWay ?? []), ...this.#waiters];
-    this.#underWay = undefined;
+    const waiters = [...this.#underWay.flat(), ...this.#waiters];
+    this.#underWay = [];
     this.#calls = [];
     this.#waiters = [];
     for (const waiter of waiters)
@@ -97,9 +101,9 @@ abstract class BatchingClient implements WriteClient {
   }
 
   #send(): void {
-    if (this.#underWay || this.#calls.length === 0) return;
+    if (this.#calls.length === 0) return;
     const calls = this.#calls;
-    this.#underWay = this.#waiters;
+    this.#underWay.push(this.#waiters);
     this.#calls = [];
     this.#waiters = [];
     this.send(calls);
