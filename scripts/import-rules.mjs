@@ -174,7 +174,12 @@ export const rules = [
   // the configuration, so that providers need not know it.
   {
     from: `${src}/adapters/*.ts`,
-    may: [...base, `${src}/config.ts`, `${src}/adapters/*.ts`, `${src}/adapters/*/*-store.ts`],
+    may: [
+      ...base,
+      `${src}/{config,settings}.ts`,
+      `${src}/adapters/*.ts`,
+      `${src}/adapters/*/*-store.ts`,
+    ],
     instead: 'Nothing in adapters/ names a channel or provider: the catalogue scans for them.',
   },
 
@@ -201,7 +206,13 @@ export const rules = [
   },
   {
     from: `${src}/cli/**`,
-    may: [...base, ...ports, ...assembly, `${src}/{config,data-folder}.ts`, `${src}/cli/**`],
+    may: [
+      ...base,
+      ...ports,
+      ...assembly,
+      `${src}/{config,settings,data-folder}.ts`,
+      `${src}/cli/**`,
+    ],
     instead:
       'The command line speaks to a running service over HTTP; main.ts passes in what starts one.',
   },
@@ -213,8 +224,8 @@ export const rules = [
     instead: 'The base files are below every room.',
   },
   {
-    from: `${src}/{config,metric,metrics}.ts`,
-    may: [...base, `${src}/metric.ts`],
+    from: `${src}/{config,settings,metric,metrics}.ts`,
+    may: [...base, `${src}/{metric,settings}.ts`],
     instead: 'Settings and metrics are plain data; a room gets its part from assemble.ts.',
   },
   {
@@ -233,7 +244,7 @@ export const rules = [
     may: [
       ...base,
       ...assembly,
-      `${src}/{config,serve,data-folder}.ts`,
+      `${src}/{config,settings,serve,data-folder}.ts`,
       `${src}/application/service.ts`,
       `${src}/cli/**`,
     ],

@@ -3,15 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { describe, it } from 'node:test';
-import {
-  ConfigError,
-  flagOf,
-  loadConfig,
-  type SchemaNode,
-  Settings,
-  settingKeys,
-  variableOf,
-} from './config.ts';
+import { ConfigError, loadConfig } from './config.ts';
+import { flagOf, type SchemaNode, Settings, settingKeys, variableOf } from './settings.ts';
 
 function file(content: string): { path: string } & Disposable {
   const folder = mkdtempSync(join(tmpdir(), 'tidings-config-'));

@@ -11,7 +11,7 @@ import { join } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { parseArgs } from 'node:util';
 import { setFlagsFromString } from 'node:v8';
-import type { SchemaNode } from './config.ts';
+import type { SchemaNode } from './settings.ts';
 
 /** Ends with the installation, which `npm ci` makes anew. The launcher names the same one (scripts/launch.mjs). */
 const COMPILED = fileURLToPath(new URL('../../node_modules/.cache/tidings', import.meta.url));
@@ -34,7 +34,8 @@ if (command === 'start' && !rest.some((word) => word === '--help' || word === '-
 
 async function start(args: string[]): Promise<void> {
   const startedAt = performance.now();
-  const { ConfigError, loadConfig, Settings, settingKeys } = await import('./config.ts');
+  const { ConfigError, loadConfig } = await import('./config.ts');
+  const { Settings, settingKeys } = await import('./settings.ts');
   try {
     const keys = [...settingKeys(Settings as unknown as SchemaNode).keys()];
     const { file, flags } = readFlags(args, keys);

@@ -3,7 +3,8 @@ import { mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { before, describe, it } from 'node:test';
-import { type AccountSettings, ConfigError } from '../config.ts';
+import { ConfigError } from '../config.ts';
+import type { AccountSettings } from '../settings.ts';
 import { resolveAccounts } from './account.ts';
 import { type Catalog, loadCatalog } from './catalog.ts';
 

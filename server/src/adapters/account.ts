@@ -7,17 +7,9 @@
  */
 import { readFileSync } from 'node:fs';
 import { pathOfFault, type SchemaFault } from '@tidings/contracts/schema-fault';
-import {
-  type AccountSettings,
-  type Config,
-  ConfigError,
-  convert,
-  type SchemaNode,
-  settingFault,
-  settingKeys,
-  variableOf,
-} from '../config.ts';
+import { type Config, ConfigError, convert, settingFault } from '../config.ts';
 import { createAjv } from '../json-schema.ts';
+import { type AccountSettings, type SchemaNode, settingKeys, variableOf } from '../settings.ts';
 import type { Catalog } from './catalog.ts';
 import type { ProviderDefinition } from './provider.ts';
 

@@ -1,7 +1,8 @@
 /** What can be known to be wrong with the settings before anything is started. */
 import { resolveAccounts } from '../adapters/account.ts';
 import { type Catalog, loadCatalog } from '../adapters/catalog.ts';
-import { type Config, ConfigError, variableOf } from '../config.ts';
+import { type Config, ConfigError } from '../config.ts';
+import { variableOf } from '../settings.ts';
 
 /** @throws ConfigError that names the setting, the account's key or the file of a plug-in */
 export async function checkAccounts(config: Config): Promise<void> {

@@ -1,5 +1,5 @@
 /** Every setting of the service, for the help of `start`. */
-import { flagOf, type SchemaNode, Settings, settingKeys, variableOf } from '../config.ts';
+import { flagOf, type SchemaNode, Settings, settingKeys, variableOf } from '../settings.ts';
 
 export function settingsHelp(): string {
   const lines = [...settingKeys(Settings as unknown as SchemaNode)].map(([key, node]) => {
