@@ -1,73 +1,27 @@
 /**
- * Notifications as callers deal with them: accept, read, edit, cancel, resend, delete, list, redrive.
- *
- * `accept` is the hot path: everything that can be refused is refused before the store is asked,
- * then one durable write, then the dispatcher. It reads from caches only.
+ * Notifications as callers deal with them: accept (acceptance.ts), read, edit, cancel, resend,
+ * delete, list, redrive.
  */
-import type {
-  CreateNotification,
-  EditNotification,
-  Ledger,
-  Redrive,
-} from '@tidings/contracts/notification';
+import type { EditNotification, Ledger, Redrive } from '@tidings/contracts/notification';
 import type { EventStore, MessageEvent } from '../analytics/event-store.ts';
 import type { Caller } from '../application/application-store.ts';
 import { type Hints, messageTopic } from '../cache/hints.ts';
 import type { Clock } from '../clock.ts';
-import type { Dispatcher } from '../dispatch/dispatcher.ts';
 import { ServiceError } from '../errors.ts';
-import type { TemplateService } from '../template/service.ts';
-import { checkContent } from './content.ts';
+import {
+  type AcceptanceOptions,
+  type AcceptedNotification,
+  type AcceptOptions,
+  createAcceptance,
+} from './acceptance.ts';
 import { changesOf, requestOf } from './edited-request.ts';
 import { digestKey } from './idempotency.ts';
-import {
-  AUTO,
-  type Lane,
-  laneOf,
-  type NotificationBody,
-  type NotificationRecord,
-  writeBody,
-} from './notification.ts';
-import {
-  type AcceptResult,
-  claimedAnew,
-  type FoundMessage,
-  type IdempotencyKey,
-  type NotificationStore,
-  type SearchFilter,
-} from './notification-store.ts';
-import { decidePriority } from './priority.ts';
-import { entriesOf, firstChannel } from './queue-entry.ts';
-import { type Adapters, checkChannels, checkRecipient, checkTimes } from './validation.ts';
+import { laneOf, type NotificationBody, type NotificationRecord } from './notification.ts';
+import type { FoundMessage, SearchFilter } from './notification-store.ts';
 
-export interface NotificationServiceOptions {
-  store: NotificationStore;
+export interface NotificationServiceOptions extends AcceptanceOptions {
   events: EventStore;
-  templates: TemplateService;
-  adapters: Adapters;
-  dispatcher: Dispatcher;
   hints: Hints;
-  clock: Clock;
-  /** How long a queued message may wait before it is queued again, in ms. */
-  leaseMs: number;
-  /** Channels in the order in which they are tried when neither request nor user names one. */
-  defaultOrder: readonly string[];
-}
-
-export interface AcceptOptions {
-  /** As the caller sent it; null when it sent none. */
-  idempotencyKey: string | null;
-  /** Ask delivery for a hint when a message has ended. */
-  watched: boolean;
-  /** The request as it was sent: what is sent again with the same key must be the same. */
-  requestText: string;
-}
-
-export interface AcceptedNotification {
-  id: number;
-  body: NotificationBody;
-  /** True when the idempotency key was used before for the same request. */
-  replayed: boolean;
 }
 
 /** Most messages that one redrive takes; the next call goes on. */
@@ -79,114 +33,8 @@ const EDIT_ATTEMPTS = 5;
 export type NotificationService = ReturnType<typeof createNotificationService>;
 
 export function createNotificationService(options: NotificationServiceOptions) {
-  const { store, events, templates, adapters, dispatcher, hints, clock, leaseMs, defaultOrder } =
-    options;
-
-  /** The request as it is stored; throws for everything that makes it unacceptable. */
-  function prepare(caller: Caller, request: CreateNotification, now: number): NotificationBody {
-    checkChannels(request, adapters);
-    const to = checkRecipient(request.to, adapters);
-    const { sendAt, expiresAt } = checkTimes(request, now);
-    const template = templateOf(caller.applicationId, request);
-    const routes = request.channels?.map((channel) => [channel]) ?? [request.route ?? [AUTO]];
-    checkContent({ request, routes, to, template, templates, adapters });
-    return {
-      to,
-      template: template ? { key: template.key, version: template.version } : null,
-      content: request.content ?? null,
-      data: request.data ?? {},
-      category: request.category ?? template?.category ?? null,
-      priority: decidePriority(request.priority, template?.priority),
-      metadata: request.metadata ?? {},
-      collapseKey: request.collapseKey ?? null,
-      createdAt: now,
-      sendAt,
-      expiresAt,
-      resendOf: null,
-      batch: null,
-      test: caller.kind === 'test',
-      routes,
-    };
-  }
-
-  function templateOf(applicationId: number, request: CreateNotification) {
-    if ((request.template === undefined) === (request.content === undefined)) {
-      throw new ServiceError('invalid_request', {
-        detail: 'A notification needs either a template or content.',
-        errors: [{ path: 'body', message: 'needs exactly one of template and content' }],
-      });
-    }
-    if (request.template === undefined) return undefined;
-    const { key, version } =
-      typeof request.template === 'string'
-        ? { key: request.template, version: undefined }
-        : request.template;
-    const template = templates.resolve(applicationId, { key, version: version ?? null });
-    templates.checkData(template, request.data ?? {});
-    return template;
-  }
-
-  async function keep(
-    caller: Caller,
-    body: NotificationBody,
-    idempotency: IdempotencyKey | null,
-    watched: boolean,
-  ): Promise<AcceptedNotification> {
-    const text = writeBody(body);
-    const lane = laneOf(body.priority);
-    const { applicationId } = caller;
-    const isDue = body.sendAt === null || body.sendAt <= body.createdAt;
-    const place = isDue ? placeFor(body, lane) : undefined;
-    const claimUntil = place ? body.createdAt + place.claimMs : null;
-    const leaseUntil = body.createdAt + leaseMs;
-    const request = { applicationId, lane, body, text, leaseUntil, claimUntil, idempotency };
-    let result: AcceptResult | undefined;
-    try {
-      result = await store.accept(request);
-    } finally {
-      if (result?.kind !== 'accepted') place?.giveBack();
-    }
-    if (result.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
-    if (result.kind === 'replayed') {
-      // Deleted since: the key still stands for it, and its answer is the same.
-      return (await earlier(applicationId, result.id)) ?? { id: result.id, body, replayed: true };
-    }
-    if (isDue) {
-      const accepted = { id: result.id, applicationId, body, text, watched, defaultOrder };
-      const entries = entriesOf({ ...accepted, claimedUntil: claimUntil });
-      dispatcher.dispatch(place?.isGone() ? entries.map(claimedAnew) : entries);
-    }
-    return { id: result.id, body, replayed: false };
-  }
-
-  /** Where a processor could begin it at once, the message is claimed with its acceptance. */
-  function placeFor(body: NotificationBody, lane: Lane) {
-    const [route, ...others] = body.routes;
-    if (!route || others.length > 0) return undefined;
-    return dispatcher.place(lane, firstChannel(route, body, defaultOrder));
-  }
-
-  async function earlier(
-    applicationId: number,
-    id: number,
-  ): Promise<AcceptedNotification | undefined> {
-    const found = await store.get(applicationId, id);
-    return found && { id, body: found.body, replayed: true };
-  }
-
-  /** The earlier answer to a request that is refused by now: its time has passed, its template is gone. */
-  async function replayOrThrow(
-    { applicationId }: Caller,
-    idempotency: IdempotencyKey | null,
-    now: number,
-    refusal: unknown,
-  ): Promise<AcceptedNotification> {
-    const known = idempotency === null ? undefined : await store.findKey(idempotency, now);
-    if (known?.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
-    const replay = known && (await earlier(applicationId, known.id));
-    if (!replay) throw refusal;
-    return replay;
-  }
+  const { store, events, adapters, hints, clock } = options;
+  const acceptance = createAcceptance(options);
 
   async function record(caller: Caller, id: number): Promise<NotificationRecord> {
     const found = await store.get(scopeOf(caller), id);
@@ -210,7 +58,12 @@ export function createNotificationService(options: NotificationServiceOptions) {
     const now = clock.now();
     const owner: Caller = { ...caller, applicationId, kind: body.test ? 'test' : 'live' };
     const { createdAt, resendOf, batch } = body;
-    const to = { ...prepare(owner, requestOf(body, change), now), createdAt, resendOf, batch };
+    const to = {
+      ...acceptance.prepare(owner, requestOf(body, change), now),
+      createdAt,
+      resendOf,
+      batch,
+    };
     return { from: body, to, lane: laneOf(to.priority), nextAt: Math.max(to.sendAt ?? now, now) };
   }
 
@@ -225,28 +78,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
   }
 
   return {
-    /**
-     * Stores a notification durably and hands it to its lane.
-     * @throws ServiceError of kind invalid (with paths), idempotency_mismatch, or unavailable.
-     */
-    accept(
-      caller: Caller,
-      request: CreateNotification,
-      { idempotencyKey, watched, requestText }: AcceptOptions,
-    ): Promise<AcceptedNotification> {
-      const now = clock.now();
-      const idempotency =
-        idempotencyKey === null
-          ? null
-          : digestKey(caller, 'notifications', idempotencyKey, requestText);
-      let body: NotificationBody;
-      try {
-        body = prepare(caller, request, now);
-      } catch (error) {
-        return replayOrThrow(caller, idempotency, now, error);
-      }
-      return keep(caller, body, idempotency, watched);
-    },
+    accept: acceptance.accept,
 
     get: record,
 
@@ -328,7 +160,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
         idempotencyKey === null
           ? null
           : digestKey(owner, `resend/${id}`, idempotencyKey, String(id));
-      return keep(owner, body, idempotency, watched);
+      return acceptance.keep(owner, body, idempotency, watched);
     },
 
     /** Removes a notification that has ended, with its messages, events and inbox items. @throws conflict */

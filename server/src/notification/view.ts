@@ -91,12 +91,34 @@ function messageView(
   };
 }
 
-/** The timeline begins with the acceptance, which is the notification itself. */
+/** What an `edited` event says of a field. Times are RFC 3339. */
+interface Changes {
+  priority?: { from: NotificationBody['priority'] };
+  sendAt?: { from: string | null };
+}
+
+/** A notification as it was accepted: the first edit of a field knows what it was in the beginning. */
+function bodyAsAccepted(body: NotificationBody, events: readonly MessageEvent[]): NotificationBody {
+  const changes = events
+    .filter(({ type }) => type === 'edited')
+    .map(({ detail }) => (detail?.['changes'] ?? {}) as Changes);
+  const priority = changes.find((one) => one.priority)?.priority;
+  const sendAt = changes.find((one) => one.sendAt)?.sendAt;
+  const accepted = { ...body };
+  if (priority) accepted.priority = priority.from;
+  if (sendAt) accepted.sendAt = sendAt.from === null ? null : Date.parse(sendAt.from);
+  return accepted;
+}
+
+/**
+ * The timeline begins with the acceptance, which is the notification itself with its edits undone.
+ * @param events oldest first
+ */
 export function timelineView(
   record: NotificationRecord,
   events: readonly MessageEvent[],
 ): TimelineEvent[] {
-  const { body } = record;
+  const body = bodyAsAccepted(record.body, events);
   const first: TimelineEvent = {
     at: time(body.createdAt),
     type: body.sendAt !== null && body.sendAt > body.createdAt ? 'scheduled' : 'accepted',

@@ -18,8 +18,9 @@ import type { ApplicationStore, Caller } from '../../application/application-sto
 import { ServiceError } from '../../errors.ts';
 import { failpoint } from '../../failpoint.ts';
 import { parseId } from '../../id.ts';
+import type { AcceptOptions } from '../../notification/acceptance.ts';
 import { LANES, type NotificationRecord } from '../../notification/notification.ts';
-import type { AcceptOptions, NotificationService } from '../../notification/service.ts';
+import type { NotificationService } from '../../notification/service.ts';
 import {
   acceptedView,
   type EngagementTimes,
@@ -31,7 +32,6 @@ import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
 import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
-import { asAccepted } from './accepted-record.ts';
 import { cursorOf, pageIn, rangeOf, readableQuery } from './query.ts';
 
 export interface NotificationRoutesOptions {
@@ -91,7 +91,7 @@ export function notificationRoutes(
   async function answer(
     request: FastifyRequest,
     accept: (
-      acceptOptions: AcceptOptions,
+      acceptOptions: Parameters<NotificationService['accept']>[2],
     ) => Promise<{ id: number; body: NotificationRecord['body']; replayed: boolean }>,
   ): Promise<{ code: 200 | 202; replayed: boolean; body: Accepted | Notification }> {
     const waitMs = waitOf((request.query as { wait?: string }).wait);
@@ -206,7 +206,7 @@ export function notificationRoutes(
       async (request) => {
         const record = await readOf(request);
         const events = await notifications.timeline(record);
-        return { items: timelineView(asAccepted(record, events), events) };
+        return { items: timelineView(record, events) };
       },
     );
 
