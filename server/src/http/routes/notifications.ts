@@ -18,7 +18,6 @@ import type { ApplicationStore, Caller } from '../../application/application-sto
 import { ServiceError } from '../../errors.ts';
 import { failpoint } from '../../failpoint.ts';
 import { parseId } from '../../id.ts';
-import type { AcceptOptions } from '../../notification/acceptance.ts';
 import { LANES, type NotificationRecord } from '../../notification/notification.ts';
 import type { NotificationService } from '../../notification/service.ts';
 import {
