@@ -81,6 +81,8 @@ export interface Benchmark {
   name: string;
   /** What is measured, in a sentence or two. */
   summary: string;
+  /** Rows it fills a store with unless told otherwise. */
+  rows?: number;
   run(context: Context): Promise<void>;
 }
 

@@ -84,6 +84,7 @@ export default {
   name: 'pipeline',
   summary:
     'Accept, render, deliver to a no-op channel, complete and event, in one store filled beforehand: open loop at rising rates, then closed loop at saturation. per s and latency are those of accepting.',
+  rows: 3_000_000,
   async run(context) {
     const { measure, options, notes } = context;
     await using service = await startService(options, noopDelivery);

@@ -21,6 +21,16 @@ export interface Service extends MeasuredServer {
   /** Time from the start of the process to the first 200 of /health/ready. */
   startedInMs: number;
   readCounters(): Promise<Counters>;
+  /** The answer to GET, or to POST where there is a body. @throws when it is not 2xx */
+  call<Answer>(path: string, body?: object): Promise<Answer>;
+}
+
+/** Where the service runs, and on what. */
+export interface Place {
+  dataRoot: string;
+  main: string;
+  /** An existing data folder, which stays; left out, an empty one is made and removed. */
+  dataDir?: string;
 }
 
 /** Since the start of the process. */
@@ -31,6 +41,8 @@ export interface Counters {
 
 const echo = join(import.meta.dirname, 'echo.ts');
 const key = 'benchmark-0123456789abcdef0123456789abcdef';
+/** Of the operator. */
+export const authorization = `Bearer ${key}`;
 /** The start may replay a journal; beyond this it counts as failed. */
 const readyDeadlineMs = 120_000;
 const stopDeadlineMs = 30_000;
@@ -54,7 +66,7 @@ function notificationRequests(path: string): RequestSpec[] {
     content: { title: 'Hello', text: 'Your order <<n>> has shipped' },
     priority: 'medium',
   });
-  const headers = { authorization: `Bearer ${key}`, 'idempotency-key': 'order-<<key>>' };
+  const headers = { authorization, 'idempotency-key': 'order-<<key>>' };
   return [{ method: 'POST', path, headers, body }];
 }
 
@@ -68,7 +80,8 @@ async function freePort(): Promise<number> {
   return address.port;
 }
 
-async function stop(child: ChildProcess): Promise<void> {
+/** SIGTERM, and after a while SIGKILL. */
+export async function stop(child: ChildProcess): Promise<void> {
   if (child.exitCode !== null || child.signalCode !== null) return;
   const exit = once(child, 'exit');
   child.kill('SIGTERM');
@@ -106,9 +119,17 @@ function readCounter(text: string, { name, label }: { name: string; label: strin
   return sum;
 }
 
-/** Starts the service on an empty store below `dataRoot`, which is removed with it. */
+async function call<Answer>(url: string, body?: object): Promise<Answer> {
+  const headers = { authorization, 'content-type': 'application/json' };
+  const request = body === undefined ? { headers } : { method: 'POST', body: JSON.stringify(body) };
+  const response = await fetch(url, { headers, ...request });
+  if (!response.ok) throw new Error(`${url}: ${response.status} ${await response.text()}`);
+  return (await response.json()) as Answer;
+}
+
+/** Starts the service, on an empty store below `dataRoot` unless a folder is given. */
 export async function startService(
-  { dataRoot, main }: { dataRoot: string; main: string },
+  { dataRoot, main, dataDir }: Place,
   env: Record<string, string> = {},
 ): Promise<Service> {
   const directory = await mkdtemp(join(dataRoot, 'tidings-bench-'));
@@ -123,7 +144,7 @@ export async function startService(
       NODE_ENV: 'production',
       TIDINGS_HOST: '127.0.0.1',
       TIDINGS_PORT: String(port),
-      TIDINGS_DATA_DIR: join(directory, 'data'),
+      TIDINGS_DATA_DIR: dataDir ?? join(directory, 'data'),
       TIDINGS_BOOTSTRAP_KEY: key,
       ...env,
     },
@@ -151,8 +172,9 @@ export async function startService(
     port,
     requests: notificationRequests('/v1/notifications'),
     startedInMs: performance.now() - startMs,
+    call: (path, body) => call(`http://127.0.0.1:${port}${path}`, body),
     async readCounters() {
-      const headers = { authorization: `Bearer ${key}` };
+      const headers = { authorization };
       const response = await fetch(`http://127.0.0.1:${port}/metrics`, { headers });
       const text = await response.text();
       return {
