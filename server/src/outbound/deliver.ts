@@ -20,7 +20,7 @@ import { resolveRoute } from '../user/route.ts';
 import type { Account } from './account.ts';
 import { type Attempts, runAttempt } from './attempt.ts';
 import { checkPreference, isExpired } from './gates.ts';
-import { maxAttempts, type RetryPolicy } from './retry.ts';
+import { hasWaitedEnough, maxAttempts, type RetryPolicy } from './retry.ts';
 import {
   type Attempted,
   type Delivered,
@@ -271,8 +271,8 @@ export function createDeliver(options: DeliverOptions): Deliver {
     }
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     const account = options.accountFor(channel, body.test);
-    if (entry.attempt === 0)
-      options.began(entry.lane, clock.now() - Math.max(body.createdAt, body.sendAt ?? 0));
+    const dueAt = Math.max(body.createdAt, body.sendAt ?? 0);
+    if (entry.attempt === 0) options.began(entry.lane, clock.now() - dueAt);
     const { outcome, waitMs, durationMs } = await runAttempt(options.attempts, {
       adapter,
       address,
@@ -281,6 +281,11 @@ export function createDeliver(options: DeliverOptions): Deliver {
     });
     if (waitMs > 0) {
       const now = clock.now();
+      const isLeftAlone = account.heldMs(delivery) > 0;
+      if (isLeftAlone && hasWaitedEnough(onStep, options.policyFor(channel), { dueAt, now })) {
+        const down: Outcome = { kind: 'rejected', reason: 'provider_down', scope: 'content' };
+        return attempted(delivered, { route, channel, account, outcome: down, counted: false });
+      }
       const nextAt = Math.round(now + waitMs * (1 + 0.2 * clock.random()));
       return postpone(delivered, route, channel, { now, nextAt });
     }

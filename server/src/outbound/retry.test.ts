@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Outcome } from '../adapters/provider.ts';
-import { type AttemptState, decide, maxAttempts, nextChannel } from './retry.ts';
+import { type AttemptState, decide, hasWaitedEnough, maxAttempts, nextChannel } from './retry.ts';
 
 const policy = { delaysMs: [5_000, 60_000, 600_000], jitter: 0.2 };
 const NOW = 1_000_000;
@@ -38,6 +38,16 @@ describe('retry', () => {
     assert.equal(decide(beside, last, policy, context).status, 'failed');
     const quick = { ...policy, delaysMs: [10] };
     assert.equal(decide(beside, first, quick, context).nextAt, NOW + 10);
+  });
+
+  it('waits for a vendor that is left alone as long as the attempts would have taken', () => {
+    const long = { delaysMs: [3_600_000, 7_200_000], jitter: 0 };
+    const waited = (hours: number, state: Partial<AttemptState> = {}, of = long) =>
+      hasWaitedEnough({ ...first, ...state }, of, { dueAt: NOW, now: NOW + hours * 3_600_000 });
+    assert.deepEqual([waited(3), waited(3.1)], [false, true]);
+    assert.deepEqual([waited(5.9, { step: 1 }), waited(6.1, { step: 1 })], [false, true]);
+    assert.deepEqual([waited(0.9, {}, policy), waited(1.1, {}, policy)], [false, true]);
+    assert.equal(waited(1000, { attemptsBefore: 4 }), false, 'driven again');
   });
 
   it('fails after the last attempt, with the reason of that attempt', () => {

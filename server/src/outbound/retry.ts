@@ -70,6 +70,25 @@ export function decide(
   };
 }
 
+/** Shorter schedules say little about how long a vendor may be away. */
+const LEAST_PATIENCE_MS = 3_600_000;
+
+/**
+ * Whether a message has waited for a vendor that is left alone as long as its attempts would have taken:
+ * then the channel has failed as if they had been made. One that was driven again waits on: how long
+ * it has been nobody knows.
+ * @param dueAt when it was accepted or due, ms since 1970
+ */
+export function hasWaitedEnough(
+  { step, attemptsBefore }: Pick<AttemptState, 'step' | 'attemptsBefore'>,
+  { delaysMs }: RetryPolicy,
+  { dueAt, now }: { dueAt: number; now: number },
+): boolean {
+  if (step === 0 && attemptsBefore > 0) return false;
+  const ofAttempts = delaysMs.reduce((sum, delay) => sum + delay, 0);
+  return now - dueAt > Math.max(ofAttempts, LEAST_PATIENCE_MS) * (step + 1);
+}
+
 /** The channel has failed for good: the next one of the route at once, or the end. */
 export function nextChannel(state: AttemptState, reason: string, now: number): Decision {
   if (state.step + 1 < state.steps) {

@@ -1,0 +1,120 @@
+import assert from 'node:assert/strict';
+import { test } from 'node:test';
+import { ManualClock } from '../../test/support/manual-clock.ts';
+import { openTestTemplates } from '../../test/support/templates.ts';
+import type { AccountDefinition } from '../adapters/account.ts';
+import { captureProvider } from '../adapters/capture.ts';
+import { loadCatalog } from '../adapters/catalog.ts';
+import type { Outcome } from '../adapters/provider.ts';
+import { writeBody } from '../notification/notification.ts';
+import { bodyOf } from '../notification/notification-store.conformance.ts';
+import { entriesOf } from '../notification/queue-entry.ts';
+import { Account } from './account.ts';
+import { createAttempts } from './attempt.ts';
+import { createDeliver } from './deliver.ts';
+
+const HOUR_MS = 3_600_000;
+const NOW = Date.UTC(2026, 10, 22);
+const DOWN: Outcome = { kind: 'retry', reason: 'down', retryAfterMs: 2 * HOUR_MS };
+
+/** Delivery by the real channels; the vendor of every channel answers as told. */
+async function open() {
+  const clock = new ManualClock(NOW);
+  const templates = openTestTemplates();
+  const accounts = new Map<string, Account>();
+  const vendor: { answer: Outcome; asked: string[] } = { answer: DOWN, asked: [] };
+  const accountFor = (channel: string): Account => {
+    const send = async (): Promise<Outcome> => {
+      vendor.asked.push(channel);
+      return channel === 'email' ? vendor.answer : { kind: 'sent' };
+    };
+    const provider = { ...captureProvider, create: () => ({ send }) };
+    const { limits } = provider;
+    const definition: AccountDefinition = { id: channel, channel, provider, config: {}, limits };
+    const account = accounts.get(channel) ?? new Account(definition, {} as never, clock);
+    accounts.set(channel, account);
+    return account;
+  };
+  const catalog = await loadCatalog();
+  const deliver = createDeliver({
+    adapters: catalog,
+    templates: templates.serviceWith({ get: catalog.adapter }),
+    findUser: () => undefined,
+    findTemplate: () => undefined,
+    isMandatory: () => false,
+    accountFor,
+    attempts: createAttempts(clock),
+    policyFor: () => ({ delaysMs: [4 * HOUR_MS], jitter: 0 }),
+    defaultOrder: ['email'],
+    began() {},
+    clock,
+  });
+  let id = 0;
+  /** What becomes of a message with that route at its next look. */
+  const entryOf = (route: string[]) => {
+    const to = { email: 'ada@example.com', userId: 'ada' };
+    const body = bodyOf({ to, createdAt: clock.now(), routes: [route] });
+    id += 2;
+    const accepted = { id, applicationId: 1, body, text: writeBody(body) };
+    const [entry] = entriesOf({
+      ...accepted,
+      watched: false,
+      claimedUntil: null,
+      defaultOrder: [],
+    });
+    assert.ok(entry);
+    return entry;
+  };
+  return {
+    clock,
+    vendor,
+    deliver,
+    entryOf,
+    [Symbol.asyncDispose]: () => templates[Symbol.asyncDispose](),
+  };
+}
+
+test('a message waits for a vendor that is left alone, and goes when it is back', async () => {
+  await using bench = await open();
+  const { clock, vendor, deliver, entryOf } = bench;
+  await deliver(entryOf(['email']));
+  const waiting = entryOf(['email', 'in_app']);
+  const { completion, events } = await deliver(waiting);
+  assert.deepEqual(
+    [completion.status, completion.reason, completion.attempt, completion.step],
+    ['accepted', 'waiting_for_provider', 0, 0],
+  );
+  assert.equal(completion.nextAt, NOW + 2 * HOUR_MS);
+  assert.deepEqual([events, vendor.asked], [[], ['email']]);
+  clock.advance(2 * HOUR_MS);
+  vendor.answer = { kind: 'sent' };
+  assert.equal((await deliver(waiting)).completion.status, 'delivered');
+});
+
+test('a message waits no longer than its attempts would have taken', async () => {
+  await using bench = await open();
+  const { clock, vendor, deliver, entryOf } = bench;
+  const alone = entryOf(['email']);
+  const withOther = entryOf(['email', 'in_app']);
+  const drivenAgain = { ...alone, attempt: 2, attemptsBefore: 2 };
+  clock.advance(3 * HOUR_MS);
+  await deliver(entryOf(['email']));
+  assert.equal((await deliver(alone)).completion.status, 'accepted', 'not yet');
+  clock.advance(1.5 * HOUR_MS);
+
+  const { completion, events } = await deliver(alone);
+  assert.deepEqual(
+    [completion.status, completion.reason, completion.attempt, completion.nextAt],
+    ['failed', 'provider_down', 0, null],
+  );
+  assert.equal(events[0]?.detail?.['reason'], 'provider_down');
+
+  const next = (await deliver(withOther)).completion;
+  assert.deepEqual([next.status, next.step, next.nextAt], ['accepted', 1, clock.now()]);
+  const { step, attemptsBefore } = next;
+  const onNext = await deliver({ ...withOther, step, attemptsBefore, claim: 1 });
+  assert.equal(onNext.completion.status, 'delivered');
+
+  assert.equal((await deliver(drivenAgain)).completion.status, 'accepted');
+  assert.deepEqual(vendor.asked, ['email', 'in_app'], 'the vendor is left alone');
+});
