@@ -123,7 +123,7 @@ function whyDiscarded(row: Row): string | null {
   return generator > generatorLimit ? 'generator saturated' : null;
 }
 
-function countErrors({ statuses, failures }: LoadResult): number {
+export function countErrors({ statuses, failures }: LoadResult): number {
   const refused = Object.entries(statuses).filter(([status]) => !status.startsWith('2'));
   const counts = [...refused.map(([, count]) => count), ...Object.values(failures)];
   return counts.reduce((sum, count) => sum + count, 0);
