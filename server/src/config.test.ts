@@ -66,6 +66,16 @@ describe('configuration', () => {
     assert.deepEqual([config.port, config.host, config.log.level], [1001, 'environment', 'error']);
   });
 
+  it('takes an empty variable as not set, and no folder or host without a name', () => {
+    const environment = { TIDINGS_PORT: '', TIDINGS_DATA_DIR: '', TIDINGS_EMAIL_SMTP_HOST: '' };
+    const config = loadConfig({ environment });
+    assert.deepEqual(config, loadConfig({ environment: {} }));
+    assert.throws(
+      () => loadConfig({ environment: {}, flags: { dataDir: '' } }),
+      /dataDir .*--data-dir/,
+    );
+  });
+
   it('stops at an unknown key or a bad value, and names it', () => {
     refuses({ TIDINGS_PORT: 'eighty' }, /TIDINGS_PORT must be a number/);
     refuses({ TIDINGS_PORT: '70000' }, /port .*TIDINGS_PORT/);

@@ -1,7 +1,8 @@
 /**
  * Settings as they are read: each source overrides the one before, from the defaults of the schema
  * (settings.ts), a JSON file, the environment (`TIDINGS_` and the key in capitals) and flags. Parsed
- * once into a frozen object; an unknown key or bad value stops the start with its name.
+ * once into a frozen object; an unknown key or bad value stops the start with its name. An empty variable
+ * counts as not set.
  */
 import { readFileSync } from 'node:fs';
 import { isIP } from 'node:net';
@@ -42,7 +43,9 @@ export function loadConfig({ environment, file, flags = {} }: ConfigSources): Co
   /** By key, the variable or flag that its value was written in. */
   const writtenIn = new Map<string, string>();
   for (const [variable, text] of Object.entries(environment)) {
-    if (!variable.startsWith('TIDINGS_') || text === undefined || FOREIGN.has(variable)) continue;
+    if (!variable.startsWith('TIDINGS_') || FOREIGN.has(variable)) continue;
+    // Files of containers pass every variable on, also those that nobody has set.
+    if (text === undefined || text === '') continue;
     const key = byVariable.get(variable);
     if (key === undefined) {
       providerEnvironment[variable] = text;

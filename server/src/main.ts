@@ -98,5 +98,5 @@ function readFlags(
   );
   const { values } = parseArgs({ args: spelt, options, strict: true, allowPositionals: false });
   const { config, ...flags } = values as Record<string, string>;
-  return { file: config ?? process.env['TIDINGS_CONFIG'], flags };
+  return { file: config ?? (process.env['TIDINGS_CONFIG'] || undefined), flags };
 }

@@ -44,6 +44,7 @@ export const Settings = Type.Object(
     role: Type.Enum(['all'], { default: 'all', description: 'What this process does.' }),
     host: Type.String({
       default: '127.0.0.1',
+      minLength: 1,
       description: 'Address to listen on; 0.0.0.0 for all.',
     }),
     port: Type.Integer({
@@ -57,7 +58,11 @@ export const Settings = Type.Object(
         description: 'URL under which people reach the service; host and port when left out.',
       }),
     ),
-    dataDir: Type.String({ default: './data', description: 'Folder of all data.' }),
+    dataDir: Type.String({
+      default: './data',
+      minLength: 1,
+      description: 'Folder of all data.',
+    }),
     bootstrapKey: Type.Optional(
       Type.String({
         description:

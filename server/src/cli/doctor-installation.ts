@@ -72,7 +72,7 @@ async function checkConfiguration(
   try {
     const config = loadConfig({
       environment,
-      file: file ?? environment['TIDINGS_CONFIG'],
+      file: file ?? (environment['TIDINGS_CONFIG'] || undefined),
       flags: dataDir === undefined ? {} : { dataDir },
     });
     const channels = await inspectAccounts(config);
