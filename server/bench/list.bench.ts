@@ -115,7 +115,10 @@ async function ask(
   }));
   const seconds = options.seconds * share;
   const plan = { mode: 'closed', connections, seconds, warmupSeconds: 0.5 } as const;
-  return load({ ...service, requests }, plan);
+  const result = await load({ ...service, requests }, plan);
+  // Slow ones that the generator has given up are still worked on; this one stands behind them.
+  await service.call('/v1/notifications?limit=1');
+  return result;
 }
 
 function judge(results: LoadResult[]): string {
