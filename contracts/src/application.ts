@@ -1,11 +1,11 @@
 /** Calling systems and their API keys. The application is the unit of isolation. */
 
-import { closed, KEY_KINDS, Key, Page, PageQuery, SCOPES, Timestamp } from './common.ts';
+import { ApplicationKey, closed, KEY_KINDS, Page, PageQuery, SCOPES, Timestamp } from './common.ts';
 import { type Static, Type } from './schema.ts';
 import { pattern } from './schema-fault.ts';
 
 export const CreateApplication = Type.Object(
-  { key: Key, name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })) },
+  { key: ApplicationKey, name: Type.Optional(Type.String({ minLength: 1, maxLength: 200 })) },
   { ...closed, $id: 'CreateApplication' },
 );
 export type CreateApplication = Static<typeof CreateApplication>;
@@ -36,7 +36,7 @@ export const CreateApiKey = Type.Object(
     ),
     expiresAt: Type.Optional(Timestamp),
     application: Type.Optional({
-      ...Key,
+      ...ApplicationKey,
       description: 'Another application; needs the admin scope.',
     }),
   },
@@ -109,7 +109,7 @@ export const Whoami = Type.Object(
 export type Whoami = Static<typeof Whoami>;
 
 const named = Type.Optional({
-  ...Key,
+  ...ApplicationKey,
   description: 'Another application; needs the admin scope.',
 });
 export const ListApplicationsQuery = Type.Object(PageQuery, closed);

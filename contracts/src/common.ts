@@ -72,11 +72,16 @@ export const KEY_PATTERN = pattern(
   'must be 1 to 100 letters, digits, dots, colons, hyphens or underscores, the first a letter or digit',
 );
 export const Key = Type.String({ pattern: KEY_PATTERN, examples: ['order-shipped'] });
+export const GroupKey = { ...Key, examples: ['staff'] };
+export const ApplicationKey = { ...Key, examples: ['shop'] };
 
-/** Identifier of a user in the calling system; any visible characters, no control characters. */
+/**
+ * Identifier of a user in the calling system: any visible characters. Not `.` or `..`, which clients take out
+ * of the paths of URLs.
+ */
 export const USER_ID_PATTERN = pattern(
-  '^[^\\u0000-\\u001f\\u007f]{1,128}$',
-  'must be 1 to 128 characters without control characters',
+  '^(?!\\.{1,2}$)(?!\\s)(?![^]*\\s$)[^\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}\\ufffe\\uffff]{1,128}$',
+  'must be 1 to 128 visible characters, without spaces around them, and not "." or ".."',
 );
 export const UserId = Type.String({
   pattern: USER_ID_PATTERN,
@@ -124,7 +129,7 @@ export const Metadata = TextMap({
 export const Data = OpenObject({
   propertyNames: { maxLength: 200 },
   description:
-    'Values for the variables of the template. Integers beyond ±9007199254740991 as strings: most JSON readers, this one too, would change them.',
+    'Values for the variables of the template or of `content`, which are Liquid: `{"order": "42"}` is `{{ order }}` there. Beside them templates have `user`, unless it is given here. Integers beyond ±9007199254740991 as strings: most JSON readers, this one too, would change them.',
 });
 
 export const closed = { additionalProperties: false } as const;

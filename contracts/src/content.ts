@@ -46,7 +46,8 @@ export const contentFields = {
     Type.String({
       minLength: 1,
       maxLength: 500_000,
-      description: 'The message as HTML, for email; `text` goes beside it.',
+      description:
+        'The message as HTML, for email alone: other channels leave it out. `text` goes beside it. Values of variables are escaped, unless by the filter `raw`.',
     }),
   ),
   markdown: Type.Optional(
@@ -62,7 +63,12 @@ export const contentFields = {
   ),
   imageUrl: Type.Optional(Type.String({ minLength: 1, maxLength: 2048 })),
   actions: Type.Optional(Type.Array(Action, { maxItems: 5 })),
-  attachments: Type.Optional(Type.Array(Attachment, { maxItems: 20 })),
+  attachments: Type.Optional(
+    Type.Array(Attachment, {
+      maxItems: 20,
+      description: 'Files, for email alone: other channels leave them out.',
+    }),
+  ),
   payload: Type.Optional(
     OpenObject({
       description: 'Structured data: the body of a webhook, the data of an in-app item.',
@@ -73,6 +79,10 @@ export const contentFields = {
 /** Content of one channel in the channel's own shape, checked by its adapter. */
 export const ChannelContent = OpenObject();
 export type ChannelContent = Record<string, unknown>;
+
+/** What authors have to know of the template language. */
+export const LIQUID_DESCRIPTION =
+  'Every text in it, in nested values too, is a [Liquid](https://shopify.github.io/liquid/) template: `{{ order }}` stands for the value in `data`, `{{ user.name }}` for the recipient’s (`user` has `userId`, `name`, `locale`, `timezone`, `attributes`). A variable that is not given leaves nothing behind. A literal `{{` is written `{% raw %}{{{% endraw %}`, which texts from elsewhere need as well.';
 
 export const Content = Type.Object(
   {
@@ -85,6 +95,11 @@ export const Content = Type.Object(
       }),
     ),
   },
-  { ...closed, minProperties: 1, $id: 'Content' },
+  {
+    ...closed,
+    minProperties: 1,
+    $id: 'Content',
+    description: `Content for any channel; each takes what it can show. ${LIQUID_DESCRIPTION} A published template takes the place of it.`,
+  },
 );
 export type Content = Static<typeof Content>;

@@ -15,7 +15,7 @@
  * of the list after `ready`, and nothing falls between the two.
  */
 
-import { closed, Data, Page, PageQuery, Timestamp, UserId } from './common.ts';
+import { closed, OpenObject, Page, PageQuery, Timestamp, UserId } from './common.ts';
 import { Action } from './content.ts';
 import { type Static, type TSchema, type TSchemaOptions, Type } from './schema.ts';
 
@@ -65,7 +65,9 @@ export const InboxItem = Type.Object(
     url: nullable(Type.String()),
     imageUrl: nullable(Type.String()),
     actions: Type.Array(Action),
-    data: Data,
+    data: OpenObject({
+      description: 'The `payload` of the content: whatever the app that shows the item needs.',
+    }),
     category: nullable(Type.String()),
     collapseKey: nullable(Type.String(), {
       description: 'Older items with the same key were archived when this one came.',

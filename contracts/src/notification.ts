@@ -1,9 +1,11 @@
 /** Notifications and their messages as they cross the wire. */
 
 import {
+  ApplicationKey,
   ChannelName,
   closed,
   Data,
+  GroupKey,
   Key,
   Locale,
   Metadata,
@@ -19,6 +21,7 @@ import {
 import { Content } from './content.ts';
 import { type Static, type TSchema, Type } from './schema.ts';
 import { pattern } from './schema-fault.ts';
+import { EVENT_TYPE_DESCRIPTION, REASON_DESCRIPTION } from './timeline.ts';
 
 /** Where a notification is read, a message of it names it as well. */
 export const NotificationOrMessageId = Type.String({
@@ -120,7 +123,7 @@ export const CreateNotification = Type.Object(
     route: Type.Optional({
       ...channelList,
       description:
-        "One message; the next channel is tried when the one before it cannot deliver. When neither `route` nor `channels` is given, the order is the user's own (`preferences.route`), then the operator's (setting `delivery.defaultOrder`: `in_app`, `email`, `webhook` unless changed), of the channels for which there are content, an address and consent.",
+        "One message; the next channel is tried when the one before it cannot deliver: at once after a permanent failure, after a temporary one only when the retry schedule of the channel is over (27.6 hours, unless the operator has set `delivery.retryDelaysMs`). When neither `route` nor `channels` is given, the order is the user's own (`preferences.route`), then the operator's (setting `delivery.defaultOrder`: `in_app`, `email`, `webhook` unless changed), of the channels for which there are content, an address and consent.",
     }),
     ...options,
   },
@@ -179,7 +182,8 @@ export const Message = Type.Object(
     providerMessageId: Type.Union([Type.String(), Type.Null()]),
     attempts: Type.Integer(),
     reason: Type.Union([Type.String(), Type.Null()], {
-      description: 'Why it ended, or why the last attempt did not succeed.',
+      description:
+        'Why it ended, or why the last attempt did not succeed; `reason` of TimelineEvent lists them.',
     }),
     nextAttemptAt: Type.Union([Timestamp, Type.Null()]),
     updatedAt: Timestamp,
@@ -238,14 +242,19 @@ export type Accepted = Static<typeof Accepted>;
 export const TimelineEvent = Type.Object(
   {
     at: Timestamp,
-    type: Type.String({ examples: ['accepted', 'attempt', 'delivered', 'suppressed'] }),
+    type: Type.String({
+      examples: ['accepted', 'routed', 'attempt'],
+      description: EVENT_TYPE_DESCRIPTION,
+    }),
     messageId: Type.Optional(MessageId),
     channel: Type.Optional(Type.String()),
     provider: Type.Optional(Type.String()),
     attempt: Type.Optional(Type.Integer()),
     status: Type.Optional(StatusName),
-    reason: Type.Optional(Type.String()),
-    durationMs: Type.Optional(Type.Number()),
+    reason: Type.Optional(
+      Type.String({ examples: ['opted_out', 'timeout'], description: REASON_DESCRIPTION }),
+    ),
+    durationMs: Type.Optional(Type.Number({ description: 'Of the attempt.' })),
     response: Type.Optional(
       Type.String({ description: 'What the vendor answered, shortened, secrets masked.' }),
     ),
@@ -269,14 +278,28 @@ export const ListNotificationsQuery = Type.Object(
     from: Type.Optional({ ...Timestamp, description: 'Accepted then or later.' }),
     to: Type.Optional({ ...Timestamp, description: 'Accepted before then.' }),
     priority: Type.Optional(PriorityName),
-    application: Type.Optional(Type.String({ maxLength: 100 })),
+    application: Type.Optional({
+      ...Type.String({ maxLength: 100 }),
+      examples: ApplicationKey.examples,
+      description:
+        'Accepted from this application. Others than its own only a key with the scope admin sees; without the filter such a key sees all.',
+    }),
     user: Type.Optional(UserId),
-    group: Type.Optional(Key),
+    group: Type.Optional({
+      ...GroupKey,
+      description: 'To users who are in this group now.',
+    }),
     channel: Type.Optional(ChannelName),
     status: Type.Optional(StatusName),
-    template: Type.Optional(Key),
-    category: Type.Optional(Key),
-    batch: Type.Optional(Type.String({ maxLength: 100 })),
+    template: Type.Optional({ ...Key, description: 'Made from any version of this template.' }),
+    category: Type.Optional({
+      ...Key,
+      examples: ['marketing'],
+      description: 'Of this category, its own or its template’s.',
+    }),
+    batch: Type.Optional(
+      Type.String({ maxLength: 100, description: 'Of this batch; nothing makes batches yet.' }),
+    ),
   },
   closed,
 );
@@ -298,7 +321,9 @@ export const MessageSummary = Type.Object(
     template: Type.Union([Type.String(), Type.Null()]),
     category: Type.Union([Type.String(), Type.Null()]),
     batch: Type.Union([Type.String(), Type.Null()]),
-    reason: Type.Union([Type.String(), Type.Null()]),
+    reason: Type.Union([Type.String(), Type.Null()], {
+      description: '`reason` of TimelineEvent lists them.',
+    }),
     attempts: Type.Integer(),
     test: Type.Boolean(),
     createdAt: Timestamp,

@@ -1,7 +1,7 @@
 /** Templates: versioned content per channel and locale. A published version never changes. */
 
 import { ChannelName, closed, Data, Key, Locale, Page, PriorityName, Timestamp } from './common.ts';
-import { ChannelContent } from './content.ts';
+import { ChannelContent, LIQUID_DESCRIPTION } from './content.ts';
 import { ProblemError } from './problem.ts';
 import { type Static, Type } from './schema.ts';
 
@@ -31,7 +31,7 @@ const contents = Type.Record(ChannelName, ChannelContent, {
   ...closed,
   minProperties: 1,
   maxProperties: 30,
-  description: 'Content per channel, each in the shape of its channel; Liquid in every text.',
+  description: `Content per channel, by the channel's name: \`{"email": {"subject": …, "text": …}, "in_app": {"title": …}}\`, each in the shape of its channel (\`GET /v1/channels\`). A channel that is not named here is not sent to. ${LIQUID_DESCRIPTION}`,
 });
 
 const versionFields = {
@@ -50,7 +50,10 @@ const versionFields = {
     }),
   ),
   variables: Type.Optional(
-    Type.Record(Type.String(), Type.Unknown(), { description: 'JSON Schema of `data`.' }),
+    Type.Record(Type.String(), Type.Unknown(), {
+      description:
+        'JSON Schema of `data`: a notification whose data does not fit is refused. With `required` a variable cannot be missing, with `additionalProperties: false` a misspelt one is refused.',
+    }),
   ),
   example: Type.Optional({
     ...Data,

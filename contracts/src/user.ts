@@ -4,8 +4,8 @@ import {
   CHANNEL_PATTERN,
   ChannelName,
   closed,
+  GroupKey,
   KEY_PATTERN,
-  Key,
   Locale,
   Page,
   PageQuery,
@@ -79,7 +79,8 @@ const attributes = Type.Object(
     additionalProperties: true,
     propertyNames: { minLength: 1, maxLength: 100 },
     maxProperties: 100,
-    description: 'Values of the caller for templates; at most 16 KiB as JSON.',
+    description:
+      'Values of the caller for templates, which have them as `{{ user.attributes.… }}`; at most 16 KiB as JSON.',
   },
 );
 
@@ -95,7 +96,13 @@ const profile = {
     }),
   ),
   addresses: Type.Optional(Type.Array(Type.Ref('Address'), { maxItems: 100 })),
-  groups: Type.Optional(Type.Array(Key, { maxItems: 500, uniqueItems: true })),
+  groups: Type.Optional(
+    Type.Array(GroupKey, {
+      maxItems: 500,
+      uniqueItems: true,
+      description: 'Keys of the groups the user belongs to, by which lists are filtered.',
+    }),
+  ),
   attributes: Type.Optional(attributes),
 };
 
@@ -165,7 +172,7 @@ export const ListUsersQuery = Type.Object(
   {
     ...PageQuery,
     cursor: Type.Optional(Type.String({ maxLength: USER_CURSOR_LIMIT })),
-    group: Type.Optional({ ...Key, description: 'Only members of this group.' }),
+    group: Type.Optional({ ...GroupKey, description: 'Only members of this group.' }),
   },
   closed,
 );

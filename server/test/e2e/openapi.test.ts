@@ -1,6 +1,7 @@
 /** The document that clients are generated from: whole, true to OpenAPI 3.1, and true to the answers. */
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
+import { EVENT_TYPES, REASON_GROUPS } from '@tidings/contracts/timeline';
 import { Ajv2020 } from 'ajv/dist/2020.js';
 import addFormats from 'ajv-formats';
 import { ERROR_CODES } from '../../src/errors.ts';
@@ -148,6 +149,13 @@ describe('the document', () => {
         assert.ok(check(example), `${name}: ${JSON.stringify(check.errors)}`);
       }
     }
+    for (const { post } of Object.values(document.webhooks)) {
+      assert.ok(jsonOf(post['requestBody']), 'a body');
+      for (const { schema } of post['parameters'] as { schema: { examples: unknown[] } }[]) {
+        const check = checkOf(schema);
+        assert.ok(schema.examples.length > 0 && schema.examples.every((one) => check(one)));
+      }
+    }
     for (const { id, requestBody, body } of operations) {
       if (!requestBody) continue;
       const check = checkOf(jsonOf(requestBody));
@@ -201,6 +209,33 @@ describe('refusals', () => {
       assert.ok(page.text.includes(`<td>${status}</td>`), `${status}`);
     }
     assert.ok(page.text.includes('Bearer &lt;API key>'), 'what looks like HTML is shown');
+  });
+});
+
+describe('the words of timelines', () => {
+  const words = [
+    ...Object.keys(EVENT_TYPES).map((word) => `event-${word}`),
+    ...REASON_GROUPS.flatMap(({ reasons }) => Object.keys(reasons)).map((word) => `reason-${word}`),
+  ];
+
+  it('are explained on a page, each under its own anchor', async () => {
+    const page = await tidings.call('/docs/reasons');
+    assert.match(String(page.headers['content-type']), /^text\/html/);
+    assert.match(String(page.headers['content-security-policy']), /default-src 'none'/);
+    const anchors = [...page.text.matchAll(/ id="([^"]+)"/g)].map((match) => match[1] as string);
+    const shown = words.map((word) => word.replaceAll('<', '&lt;'));
+    assert.deepEqual(anchors.sort(), shown.sort());
+  });
+
+  it('are explained in the document', () => {
+    const event = document.components.schemas['TimelineEvent'] as {
+      properties: Record<string, { description: string }>;
+    };
+    for (const anchor of words) {
+      const [, kind, word] = /^(event|reason)-(.*)$/.exec(anchor) as unknown as string[];
+      const text = event.properties[kind === 'event' ? 'type' : 'reason']?.description ?? '';
+      assert.ok(text.includes(`- \`${word}\`: `), anchor);
+    }
   });
 });
 

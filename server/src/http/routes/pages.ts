@@ -1,5 +1,6 @@
-/** Pages for people: the console, the reference of the API, and the list of error codes. No external asset. */
+/** Pages for people: the console, the reference of the API, the lists of error codes and of reasons. No external asset. */
 import { readFileSync } from 'node:fs';
+import { EVENT_TYPES, REASON_GROUPS } from '@tidings/contracts/timeline';
 import Fastify, { type FastifyInstance, type FastifyReply } from 'fastify';
 import { ERROR_CODES, type ErrorCode } from '../../errors.ts';
 import { statusOfCode, TRANSFER_STATUSES } from '../problem.ts';
@@ -51,6 +52,9 @@ export function pageRoutes(): (app: FastifyInstance) => void {
     app.get('/docs/errors', { schema: { hide: true } }, async (_request, reply) =>
       secured(reply).type('text/html; charset=utf-8').send(errorPage()),
     );
+    app.get('/docs/reasons', { schema: { hide: true } }, async (_request, reply) =>
+      secured(reply).type('text/html; charset=utf-8').send(reasonPage()),
+    );
     app.get('/docs', { schema: { hide: true } }, async (_request, reply) =>
       reply.redirect('/docs/'),
     );
@@ -83,7 +87,39 @@ function errorPage(): string {
   );
   const table = (rows: string[]): string =>
     `<table><thead><tr><th>code</th><th>status</th><th>meaning</th><th>what to do</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>Errors · Tidings</title><link rel="stylesheet" href="/console/console.css"></head><body class="plain"><h1>Errors</h1><p>Every answer outside 2xx is <code>application/problem+json</code> (RFC 9457) with one of these codes.</p>${table(codes)}<h2>How a request is sent</h2><p>These are answered before anybody looks at what is asked.</p>${table(statuses)}</body></html>`;
+  return page(
+    'Errors',
+    `<p>Every answer outside 2xx is <code>application/problem+json</code> (RFC 9457) with one of these codes.</p>${table(codes)}<h2>How a request is sent</h2><p>These are answered before anybody looks at what is asked.</p>${table(statuses)}`,
+  );
+}
+
+/** The words of timelines. Anchors have a prefix: some words are an event and a reason. */
+function reasonPage(): string {
+  const events = wordTable('event', 'type', EVENT_TYPES);
+  const reasons = REASON_GROUPS.map(
+    ({ title, reasons }) => `<h3>${escaped(title)}</h3>${wordTable('reason', 'reason', reasons)}`,
+  );
+  return page(
+    'Events and reasons',
+    `<p>What timelines say of a message. Providers of the plug-in folder may have further reasons.</p><h2>Types of events</h2>${events}<h2>Reasons</h2>${reasons.join('')}`,
+  );
+}
+
+function wordTable(prefix: string, head: string, words: Readonly<Record<string, string>>): string {
+  const rows = Object.entries(words).map(
+    ([word, meaning]) =>
+      `<tr id="${prefix}-${escaped(word)}"><td><code>${escaped(word)}</code></td><td>${coded(meaning)}</td></tr>`,
+  );
+  return `<table><thead><tr><th>${head}</th><th>meaning</th></tr></thead><tbody>${rows.join('')}</tbody></table>`;
+}
+
+/** The descriptions are Markdown for the reference; of it they use only code. */
+function coded(text: string): string {
+  return escaped(text).replaceAll(/`([^`]+)`/g, '<code>$1</code>');
+}
+
+function page(title: string, content: string): string {
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${title} · Tidings</title><link rel="stylesheet" href="/console/console.css"></head><body class="plain"><h1>${title}</h1>${content}</body></html>`;
 }
 
 function row(id: string, code: string, status: string, { title, hint = '' }: Entry): string {

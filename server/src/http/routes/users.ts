@@ -63,6 +63,8 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
       id: 'deleteUser',
       tag: TAG,
       summary: 'Remove a user with its groups and preferences',
+      description:
+        'The profile goes at once, with its addresses, attributes and what the user refused. What was sent stays: notifications with their recipient, content and timeline, and the items of the inbox, each until its retention (`retention.messagesMs`, 90 days) is over. What is still to be sent goes on as to somebody unknown: to the addresses it names, and to the inbox.',
       params: UserParams,
       response: { 204: Type.Null(), ...refused(WRITE, 404) },
     }),
