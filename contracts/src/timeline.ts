@@ -20,6 +20,8 @@ export const EVENT_TYPES = {
   cancelled: 'the message was cancelled',
   edited: 'the notification was changed; `detail.changes` says what',
   redriven: 'a dead letter was sent again',
+  endpoint_disabled:
+    'the attempt before it has switched the webhook endpoint off; `reason` is `gone` or `failing`',
 } as const satisfies Record<string, string>;
 
 interface ReasonGroup {
@@ -93,6 +95,8 @@ export const REASON_GROUPS = [
         'the receiver answered with this status, such as `http_503`; `http_410` ends it and switches the endpoint off',
       endpoint_unknown: 'there is no such endpoint',
       endpoint_disabled: 'the endpoint is switched off',
+      gone: 'of the event `endpoint_disabled`: the receiver answered 410',
+      failing: 'of the event `endpoint_disabled`: it has failed for days without one success',
       address_not_allowed: 'the URL leads to an address that the operator does not allow',
     },
   },
@@ -149,6 +153,6 @@ const REASONS_TEXT = REASON_GROUPS.map(({ title, reasons }) => {
   return `${title}:\n\n${lines.join('\n')}`;
 }).join('\n\n');
 
-export const EVENT_TYPE_DESCRIPTION = `What happened. What the user does with an inbox item (seen, read, archived) is no event: the message has it as \`engagement\`.\n\n${EVENTS_TEXT}`;
+export const EVENT_TYPE_DESCRIPTION = `What happened. What the user does with an inbox item (seen, read, archived) is no event: the message has it as \`engagement\`. Providers may add types of two or more words.\n\n${EVENTS_TEXT}`;
 
 export const REASON_DESCRIPTION = `Why. Providers may have further ones. The list is also the page \`/docs/reasons\`.\n\n${REASONS_TEXT}`;
