@@ -15,7 +15,13 @@ import { createAttempts, runAttempt } from '../outbound/attempt.ts';
 import type { AdapterDefinition } from './adapter.ts';
 import { type Catalog, loadCatalog } from './catalog.ts';
 import { makeDelivery } from './conformance.ts';
-import type { Delivery, Outcome, ProviderAccount, ProviderDefinition } from './provider.ts';
+import {
+  type Delivery,
+  type Outcome,
+  type ProviderAccount,
+  type ProviderDefinition,
+  RESPONSE_LIMIT,
+} from './provider.ts';
 
 const PLUG_INS = join(import.meta.dirname, '../../test/support/plug-ins');
 const LIMIT = { timeout: 30_000 };
@@ -221,6 +227,46 @@ describe('faults of a plug-in', LIMIT, () => {
       assert.deepEqual(plugIn.logged, []);
     });
   }
+
+  test('a note is taken as it should be, shortened, or not at all', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.openOutbound();
+    const attempts = createAttempts(systemClock);
+    const noteOf = async (note: unknown): Promise<unknown> => {
+      const delivery = deliveryOf({ do: 'answers a note', with: JSON.stringify(note) });
+      const request = { adapter: plugIn.adapter, address: 'ada@example.com', account, delivery };
+      const { outcome } = await runAttempt(attempts, request);
+      assert.equal(outcome.kind, 'sent', 'what came of the attempt is not lost');
+      return outcome.note;
+    };
+    const type = 'list_left';
+    for (const note of [{ type }, { type, detail: { reason: 'asked', listId: 'a-1' } }])
+      assert.deepEqual(await noteOf(note), note);
+    assert.deepEqual(await noteOf({ type, detail: { a: 'x'.repeat(5000) }, more: 1 }), {
+      type,
+      detail: { a: 'x'.repeat(RESPONSE_LIMIT) },
+    });
+    const texts = (count: number) =>
+      Object.fromEntries(Array.from('abcdefghijk'.slice(0, count), (name) => [name, 'x']));
+    assert.deepEqual(await noteOf({ type, detail: texts(10) }), { type, detail: texts(10) });
+    const details = [null, 'x', { a: 1 }, { a: { b: 'c' } }, { 'a b': 'c' }, texts(11), ['x']];
+    const reserved = ['status', 'attempt', 'channel', 'provider', 'durationMs', '__proto__'];
+    for (const detail of [...details, ...reserved.map((name) => JSON.parse(`{"${name}":"x"}`))])
+      assert.equal(await noteOf({ type, detail }), undefined, JSON.stringify(detail));
+    for (const bad of [
+      null,
+      'edited',
+      'delivered',
+      'passed_over',
+      'a',
+      'A_b',
+      '',
+      `a_${'b'.repeat(40)}`,
+      7,
+    ])
+      assert.equal(await noteOf({ type: bad }), undefined, `${bad}`);
+    for (const bad of [null, 'list_left', 7, []]) assert.equal(await noteOf(bad), undefined);
+  });
 
   test('many attempts that each take a moment of the thread are no silence', async () => {
     await using plugIn = await PlugInUnderTest.load();

@@ -18,10 +18,30 @@ import type { InboxLive, InboxStore } from './in-app/inbox-store.ts';
 import type { WebhookEndpointStore } from './webhook/endpoint-store.ts';
 
 /**
+ * Something that an attempt has changed beside its message, such as an endpoint that is switched off:
+ * an event of its own in the timeline, behind the attempt.
+ */
+export interface Note {
+  /** Two or more words (`endpoint_disabled`): single words, and `passed_over`, are events of the service itself. */
+  type: string;
+  /** Texts by name, in camel case, at most NOTE_TEXTS of them; NOT_IN_NOTES says which names the service keeps. */
+  detail?: Readonly<Record<string, string>>;
+}
+
+export const NOTE_TEXTS = 10;
+export const NOT_IN_NOTES: readonly string[] = [
+  'channel',
+  'provider',
+  'attempt',
+  'status',
+  'durationMs',
+];
+
+/**
  * What came of one attempt. `reason` is a short stable word (`mailbox_full`); `response` is
  * what the vendor said, without secrets, at most RESPONSE_LIMIT characters, for the timeline.
  */
-export type Outcome =
+export type Outcome = { note?: Note } & (
   | {
       kind: 'sent';
       providerMessageId?: string;
@@ -53,7 +73,8 @@ export type Outcome =
       /** recipient: this address will not work. content: this message will not. config: an operator must act. */
       scope: 'recipient' | 'content' | 'config';
       response?: string;
-    };
+    }
+);
 
 export const RESPONSE_LIMIT = 1000;
 

@@ -7,6 +7,7 @@ import * as problem from '@tidings/contracts/problem';
 import * as template from '@tidings/contracts/template';
 import * as user from '@tidings/contracts/user';
 import * as webhookEndpoint from '@tidings/contracts/webhook-endpoint';
+import * as webhookMessage from '@tidings/contracts/webhook-message';
 import Fastify, { type FastifyInstance, type RouteOptions } from 'fastify';
 
 const CONTRACTS = [
@@ -17,6 +18,7 @@ const CONTRACTS = [
   user,
   application,
   webhookEndpoint,
+  webhookMessage,
   inbox,
 ];
 
@@ -42,6 +44,33 @@ function addContracts(app: FastifyInstance): void {
   }
 }
 
+/** What is sent to webhook endpoints, as requests that a receiver answers. */
+const WEBHOOKS = {
+  message: {
+    post: {
+      operationId: 'receiveMessage',
+      tags: ['Webhook endpoints'],
+      summary: 'A message, as a signed request to a webhook endpoint',
+      security: [],
+      parameters: Object.entries(webhookMessage.WebhookHeaders.properties).map(
+        ([name, schema]) => ({ name, in: 'header' as const, required: true, schema }),
+      ),
+      requestBody: {
+        required: true,
+        content: {
+          'application/json': { schema: { $ref: '#/components/schemas/WebhookMessage' } },
+        },
+      },
+      responses: Object.fromEntries(
+        Object.entries(webhookMessage.WEBHOOK_ANSWERS).map(([status, description]) => [
+          status,
+          { description },
+        ]),
+      ),
+    },
+  },
+};
+
 /**
  * The document of these routes. Made when somebody first asks for it, from an application that has
  * the same routes and answers nobody: what draws it takes more memory than all routes, and the
@@ -64,6 +93,7 @@ async function describe(routes: readonly RouteOptions[]): Promise<object> {
         license: { name: 'Apache-2.0', identifier: 'Apache-2.0' },
       },
       servers: [{ url: '/' }],
+      webhooks: WEBHOOKS,
       components: {
         securitySchemes: {
           apiKey: { type: 'http', scheme: 'bearer', description: 'An API key of an application.' },

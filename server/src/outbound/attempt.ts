@@ -3,7 +3,14 @@
  * its turn all the same: its late answer is not waited for.
  */
 import type { AdapterDefinition } from '../adapters/adapter.ts';
-import { type Delivery, type Outcome, RESPONSE_LIMIT } from '../adapters/provider.ts';
+import {
+  type Delivery,
+  NOT_IN_NOTES,
+  NOTE_TEXTS,
+  type Note,
+  type Outcome,
+  RESPONSE_LIMIT,
+} from '../adapters/provider.ts';
 import type { Clock } from '../clock.ts';
 import { failpoint } from '../failpoint.ts';
 import type { Service } from '../lifecycle.ts';
@@ -117,11 +124,13 @@ function send(
   });
 }
 
-/** A plug-in may answer with what is none of the outcomes. */
+/** A plug-in may answer with what is none of the outcomes. A note that is none is left out: the attempt was made. */
 function checked(outcome: Outcome): Outcome {
-  return isOutcome(outcome)
-    ? outcome
-    : faultOf(new TypeError('the provider answered with what is no outcome'));
+  if (!isOutcome(outcome))
+    return faultOf(new TypeError('the provider answered with what is no outcome'));
+  if (outcome.note === undefined || isNote(outcome.note)) return outcome;
+  const { note: _, ...rest } = outcome;
+  return rest;
 }
 
 function isOutcome(answer: Partial<Outcome> | undefined | null): answer is Outcome {
@@ -139,6 +148,26 @@ function isOutcome(answer: Partial<Outcome> | undefined | null): answer is Outco
   }
 }
 
+const NOTE_TYPE = /^(?=.{3,40}$)[a-z]+(_[a-z]+)+$/;
+/** The service's own event of two words. */
+const OWN_TYPES: readonly string[] = ['passed_over'];
+const NOTE_NAME = /^[a-z][A-Za-z]{0,39}$/;
+
+function isNote(note: Partial<Note> | null): note is Note {
+  if (typeof note?.type !== 'string' || !NOTE_TYPE.test(note.type) || OWN_TYPES.includes(note.type))
+    return false;
+  const { detail = {} } = note;
+  if (typeof detail !== 'object' || detail === null) return false;
+  const texts = Object.entries(detail);
+  return (
+    texts.length <= NOTE_TEXTS &&
+    texts.every(
+      ([name, text]) =>
+        typeof text === 'string' && NOTE_NAME.test(name) && !NOT_IN_NOTES.includes(name),
+    )
+  );
+}
+
 function isTextOrAbsent(value: unknown): boolean {
   return value === undefined || typeof value === 'string';
 }
@@ -153,8 +182,18 @@ function faultOf(error: unknown): Outcome {
 }
 
 function shortened(outcome: Outcome): Outcome {
-  if (outcome.response === undefined || outcome.response.length <= RESPONSE_LIMIT) return outcome;
-  return { ...outcome, response: outcome.response.slice(0, RESPONSE_LIMIT) };
+  const { response = '', note } = outcome;
+  if (response.length <= RESPONSE_LIMIT && note?.detail === undefined) return outcome;
+  const short = { ...outcome };
+  if (short.response !== undefined) short.response = response.slice(0, RESPONSE_LIMIT);
+  if (note?.detail) {
+    const texts = Object.entries(note.detail).map(([name, text]) => [
+      name,
+      text.slice(0, RESPONSE_LIMIT),
+    ]);
+    short.note = { type: note.type, detail: Object.fromEntries(texts) };
+  }
+  return short;
 }
 
 /** The fixed addresses of each channel that stand for an outcome. */

@@ -23,6 +23,7 @@ describe('secret mask', () => {
         { kind: 'retry', reason: `r ${form}`, response: `no ${form} ${form}` },
         { kind: 'rejected', reason: form, scope: 'config', response: form },
         { kind: 'sent', providerMessageId: form, response: form },
+        { kind: 'sent', note: { type: form, detail: { [form]: 'of the message', why: form } } },
       ];
       for (const outcome of outcomes) {
         const text = JSON.stringify(mask(outcome));

@@ -3,7 +3,7 @@
  * should not repeat them; a vendor's answer or an exception may all the same.
  */
 import type { AccountDefinition } from '../adapters/account.ts';
-import type { Outcome } from '../adapters/provider.ts';
+import type { Note, Outcome } from '../adapters/provider.ts';
 
 const MASK = '***';
 /** What is shorter stands in most texts by accident. */
@@ -25,8 +25,14 @@ export function createSecretMask({
     if (masked.kind !== 'sent') masked.reason = mask(masked.reason);
     else if (masked.providerMessageId !== undefined)
       masked.providerMessageId = mask(masked.providerMessageId);
+    if (masked.note) masked.note = maskedNote(masked.note, mask);
     return masked;
   };
+}
+
+function maskedNote({ type, detail = {} }: Note, mask: (text: string) => string): Note {
+  const texts = Object.entries(detail).map(([name, text]) => [mask(name), mask(text)]);
+  return { type: mask(type), detail: Object.fromEntries(texts) };
 }
 
 function textsIn(value: unknown): string[] {

@@ -109,6 +109,11 @@ export function settleAttempt(
     type: 'attempt',
     detail: attemptDetail({ channel, provider, made, outcome, durationMs, decision }),
   });
+  const { note } = outcome;
+  if (note) {
+    const detail = { channel, provider: provider ?? CAPTURE, attempt: made, ...note.detail };
+    events.push({ messageId: entry.messageId, at: now, type: note.type, detail });
+  }
   return {
     events,
     completion: {

@@ -1,11 +1,14 @@
 /** Webhooks from the API to real receivers, honest and hostile, verified with the library of the standard. */
 import assert from 'node:assert/strict';
+import { join } from 'node:path';
+import { DatabaseSync } from 'node:sqlite';
 import { after, before, beforeEach, describe, it } from 'node:test';
 import type { Message, Notification, TimelineEvent } from '@tidings/contracts/notification';
 import type {
   WebhookEndpoint,
   WebhookEndpointWithSecret,
 } from '@tidings/contracts/webhook-endpoint';
+import { Ajv2020 } from 'ajv/dist/2020.js';
 import { Webhook } from 'standardwebhooks';
 import {
   type HttpReceiver,
@@ -77,9 +80,24 @@ async function read(id: string): Promise<Message> {
   return found.json<Notification>().messages[0] as Message;
 }
 
-async function attemptsOf(id: string): Promise<TimelineEvent[]> {
+async function timelineOf(id: string): Promise<TimelineEvent[]> {
   const answer = await tidings.call(`/v1/notifications/${id}/timeline`);
-  return answer.json<{ items: TimelineEvent[] }>().items.filter(({ type }) => type === 'attempt');
+  return answer.json<{ items: TimelineEvent[] }>().items;
+}
+
+async function attemptsOf(id: string): Promise<TimelineEvent[]> {
+  return (await timelineOf(id)).filter(({ type }) => type === 'attempt');
+}
+
+/** What the timeline says of the switching off of endpoints, and that it comes right behind the attempt. */
+async function disablingsOf(id: string): Promise<Partial<TimelineEvent>[]> {
+  const events = await timelineOf(id);
+  return events.flatMap(({ type, messageId, channel, reason, detail }, i) => {
+    if (type !== 'endpoint_disabled') return [];
+    assert.equal(events[i - 1]?.type, 'attempt');
+    assert.equal(events[i - 1]?.messageId, messageId);
+    return [{ channel, reason, detail }];
+  });
 }
 
 function verify(request: ReceivedRequest | undefined, secret: string): Record<string, unknown> {
@@ -204,6 +222,9 @@ describe('an endpoint', () => {
     assert.match(attempt?.response ?? '', /410 Gone/);
     const disabled = await endpointOf(endpoint.id);
     assert.deepEqual([disabled.enabled, disabled.disabledReason], [false, 'gone']);
+    assert.deepEqual(await disablingsOf(id), [
+      { channel: 'webhook', reason: 'gone', detail: { endpointId: endpoint.id } },
+    ]);
     receiver.answer({ status: 200 });
     const after = await send(endpoint.id);
     assert.deepEqual(
@@ -211,6 +232,7 @@ describe('an endpoint', () => {
       ['failed', 'endpoint_disabled'],
     );
     assert.equal((await attemptsOf(after.id))[0]?.reason, 'endpoint_disabled');
+    assert.deepEqual(await disablingsOf(after.id), [], 'it was switched off before');
     assert.equal(receiver.requests.length, 1);
     const enabled = await tidings.call(`/v1/webhook-endpoints/${endpoint.id}`, {
       method: 'PATCH',
@@ -218,6 +240,27 @@ describe('an endpoint', () => {
     });
     assert.equal(enabled.json<WebhookEndpoint>().disabledReason, null);
     assert.equal((await send(endpoint.id)).messages[0]?.status, 'delivered');
+  });
+
+  it('that has failed for days is switched off, and the timeline says when and why', async () => {
+    const endpoint = await createEndpoint();
+    receiver.answer({ status: 503 });
+    await send(endpoint.id);
+    await tidings.stop();
+    const records = new DatabaseSync(join(tidings.dataDir, 'records.db'));
+    // The series of failures began five days before it did.
+    records.exec(`UPDATE webhook_endpoint SET failing_since = failing_since - 5 * 86400000
+      WHERE failing_since IS NOT NULL`);
+    records.close();
+    await tidings.restart();
+    const { id, messages } = await send(endpoint.id);
+    assert.deepEqual([messages[0]?.status, messages[0]?.reason], ['failed', 'endpoint_disabled']);
+    assert.match((await attemptsOf(id))[0]?.response ?? '', /failing since .* http_503/);
+    assert.deepEqual(await disablingsOf(id), [
+      { channel: 'webhook', reason: 'failing', detail: { endpointId: endpoint.id } },
+    ]);
+    const { enabled, disabledReason } = await endpointOf(endpoint.id);
+    assert.deepEqual([enabled, disabledReason], [false, 'failing']);
   });
 
   it('that an operator switches off or deletes gets nothing', async () => {
@@ -361,6 +404,41 @@ describe('an endpoint', () => {
   });
 });
 
+describe('the body and the headers', () => {
+  it('are those that the document tells receivers of', async () => {
+    const { webhooks, components } = (await tidings.call('/openapi.json')).json<{
+      webhooks: Record<string, { post: { parameters: Record<string, unknown>[] } }>;
+      components: { schemas: Record<string, object> };
+    }>();
+    const check = new Ajv2020({ strict: false, validateFormats: false }).compile({
+      ...components.schemas['WebhookMessage'],
+      // So that nothing is sent which is not described.
+      additionalProperties: false,
+    });
+    const headers = webhooks['message']?.post.parameters.map(({ name }) => name);
+    const endpoint = await createEndpoint();
+    await tidings.call('/v1/users/ada', { method: 'PUT', body: {} });
+    await send(endpoint.id);
+    await send(endpoint.id, {
+      to: { userId: 'ada', webhook: endpoint.id },
+      channels: ['webhook'],
+      category: 'order.shipped',
+      collapseKey: 'order-42',
+      metadata: { order: '42' },
+    });
+    assert.equal(receiver.requests.length, 2);
+    for (const request of receiver.requests) {
+      const body = verify(request, endpoint.secret);
+      assert.ok(check(body), JSON.stringify([check.errors, body]));
+      const sent = Object.keys(request.headers).filter((name) => name.startsWith('webhook-'));
+      assert.deepEqual(sent.sort(), headers?.toSorted());
+    }
+    const names = Object.keys(verify(receiver.requests[1], endpoint.secret)).sort();
+    const { properties } = components.schemas['WebhookMessage'] as { properties: object };
+    assert.deepEqual(names, Object.keys(properties).sort(), 'all that is described is sent');
+  });
+});
+
 describe('the inside', () => {
   /** Addresses that no caller may reach, in the spellings that parsers forgive. */
   const INSIDE = [
@@ -432,6 +510,8 @@ describe('the inside', () => {
       ] as const) {
         const problem = assertProblem(await closed.call(path, { method, body: { url } }), 422, url);
         assert.equal(problem.code, 'forbidden_url', url);
+        const about = /^https:\/\/|^http:\/\/127/.test(url) ? undefined : /^(Write|Without TLS)/;
+        if (about) assert.match(problem.hint ?? '', about, url);
         assert.deepEqual(
           problem.errors?.map((error) => error.path),
           ['body.url'],

@@ -107,6 +107,8 @@ export interface OpenApi {
   openapi: string;
   info: Record<string, unknown>;
   paths: Record<string, Record<string, Record<string, unknown>>>;
+  /** What receivers are sent. */
+  webhooks: Record<string, { post: Record<string, unknown> }>;
   components: {
     schemas: Record<string, Record<string, unknown>>;
     securitySchemes: Record<string, unknown>;

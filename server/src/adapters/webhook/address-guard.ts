@@ -55,7 +55,8 @@ export type GuardedLookup = (
   ) => void,
 ) => void;
 
-export type CheckedUrl = { ok: true; url: URL } | { ok: false; message: string };
+/** `hint`: what to do, when it is not the address that is refused. */
+export type CheckedUrl = { ok: true; url: URL } | { ok: false; message: string; hint?: string };
 
 export interface AddressGuard {
   /** Whether webhooks may be sent to this URL, as far as the text tells. */
@@ -87,6 +88,9 @@ const BAD_PORTS: ReadonlySet<number> = new Set([
   995, 1719, 1720, 1723, 2049, 3659, 4045, 4190, 5060, 5061, 6000, 6566, 6665, 6666, 6667, 6668,
   6669, 6679, 6697, 10080,
 ]);
+
+const SPELLING_HINT =
+  'Write an absolute https URL without user name and fragment, such as https://hooks.example.com/tidings.';
 
 const LOOPBACK_ADDRESSES = ['127.0.0.1', '::1'];
 
@@ -137,7 +141,7 @@ export function createAddressGuard(options: AddressGuardOptions = {}): AddressGu
 
   const checkUrl = (text: string): CheckedUrl => {
     const parsed = parseWebhookUrl(text);
-    if (!parsed.ok) return parsed;
+    if (!parsed.ok) return { ...parsed, hint: SPELLING_HINT };
     const { url } = parsed;
     const host = hostOf(url);
     const literal = parseIp(host) !== undefined;
@@ -146,11 +150,19 @@ export function createAddressGuard(options: AddressGuardOptions = {}): AddressGu
       return { ok: false, message: literal ? `has an address that ${refusal}` : refusal };
     }
     if (url.port !== '' && BAD_PORTS.has(Number(url.port))) {
-      return { ok: false, message: `has the port ${url.port}, which belongs to another protocol` };
+      return {
+        ok: false,
+        message: `has the port ${url.port}, which belongs to another protocol`,
+        hint: 'Let the receiver listen on 443 or another port of its own.',
+      };
     }
     const inside = literal ? isInside(host) : kindOfName(host) === 'loopback';
     if (url.protocol === 'http:' && options.allowHttp !== true && !inside) {
-      return { ok: false, message: 'must begin with https://' };
+      return {
+        ok: false,
+        message: 'must begin with https://',
+        hint: 'Without TLS a URL is taken only where the operator allows it.',
+      };
     }
     return { ok: true, url };
   };

@@ -51,7 +51,7 @@ export function createWebhookEndpointService({
   const checkUrl = (text: string): string => {
     const checked = guard.checkUrl(text);
     if (checked.ok) return checked.url.href;
-    throw invalid('forbidden_url', [{ path: 'body.url', message: checked.message }]);
+    throw invalid('forbidden_url', [{ path: 'body.url', message: checked.message }], checked.hint);
   };
 
   return {

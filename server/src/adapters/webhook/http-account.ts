@@ -4,13 +4,16 @@
  * `webhook-id` is the message's id, by which a receiver recognises a repetition.
  *
  * An endpoint that answers 410, or fails for days without one success, is switched off here: it
- * takes no messages until somebody enables it again.
+ * takes no messages until somebody enables it again. The timeline of the message that came to it has
+ * an event of its own for that.
  */
-import type { Delivery, Outcome, ProviderAccount, ProviderContext } from '../provider.ts';
+import type { WebhookMessage } from '@tidings/contracts/webhook-message';
+import { formatId } from '../../id.ts';
+import type { Delivery, Note, Outcome, ProviderAccount, ProviderContext } from '../provider.ts';
 import type { WebhookAddress } from './adapter.ts';
 import type { AddressGuard, CheckedUrl } from './address-guard.ts';
 import type { WebhookContent } from './content.ts';
-import type { DisabledReason, SigningEndpoint } from './endpoint-store.ts';
+import type { DisabledReason, SigningEndpoint, WebhookEndpointStore } from './endpoint-store.ts';
 import { createHttpClient, type Exchange, type HttpClient } from './http-client.ts';
 import {
   CONNECTIONS_PER_HOST,
@@ -83,7 +86,7 @@ async function send(
   };
   const exchange = await account.client.post(url, { headers, body }, signal, isHeld);
   const outcome = outcomeOf(exchange, clock.now());
-  return (await recordExchange(account, endpoint, exchange, outcome)) ?? outcome;
+  return recordExchange(account, endpoint, exchange, outcome);
 }
 
 /** The endpoint of a delivery and its URL as checked today, or why there is none. */
@@ -114,10 +117,10 @@ function usable(
   endpoint: SigningEndpoint,
   url: URL,
 ): { endpoint: SigningEndpoint; url: URL } | Outcome {
-  return endpoint.enabled ? { endpoint, url } : disabled('the endpoint is switched off');
+  return endpoint.enabled ? { endpoint, url } : refusedEndpoint('the endpoint is switched off');
 }
 
-function disabled(response: string): Outcome {
+function refusedEndpoint(response: string): Outcome {
   return { kind: 'rejected', reason: 'endpoint_disabled', scope: 'recipient', response };
 }
 
@@ -128,48 +131,58 @@ function disabled(response: string): Outcome {
 function bodyOf(delivery: WebhookDelivery): string {
   const { payload } = delivery.content as WebhookContent;
   const { messageId, notificationId, recipient, collapseKey, metadata } = delivery;
-  return JSON.stringify({
+  const message: WebhookMessage = {
     type: delivery.category ?? 'notification',
     timestamp: new Date(delivery.createdAt).toISOString(),
     id: messageId,
     notificationId,
-    userId: recipient.userId,
-    collapseKey: collapseKey ?? undefined,
-    metadata: Object.keys(metadata).length > 0 ? metadata : undefined,
+    ...(recipient.userId === undefined ? {} : { userId: recipient.userId }),
+    ...(collapseKey === null ? {} : { collapseKey }),
+    ...(Object.keys(metadata).length > 0 ? { metadata } : {}),
     data: payload,
-  });
+  };
+  return JSON.stringify(message);
 }
 
-/** Keeps the endpoint's series of failures, and switches it off when it is over with it. */
+/** Keeps the endpoint's series of failures, switches it off when it is over with it, and says what that makes of the outcome. */
 async function recordExchange(
   { context }: Account,
   endpoint: SigningEndpoint,
   exchange: Exchange,
   outcome: Outcome,
-): Promise<Outcome | undefined> {
+): Promise<Outcome> {
   // What was our own doing says nothing about the endpoint.
-  if (exchange.kind === 'held' || (exchange.kind === 'failure' && !exchange.theirs))
-    return undefined;
+  if (exchange.kind === 'held' || (exchange.kind === 'failure' && !exchange.theirs)) return outcome;
   const { services, clock, config } = context;
   const store = services.webhookEndpoints;
   const { applicationId, id, failingSince } = endpoint;
   const at = clock.now();
-  const disable = (reason: DisabledReason) => store.disable(applicationId, id, reason);
   try {
-    if (exchange.kind === 'answer' && exchange.status === GONE) {
-      await disable('gone');
-      return undefined;
-    }
+    if (exchange.kind === 'answer' && exchange.status === GONE)
+      return { ...outcome, ...(await disable(store, endpoint, 'gone')) };
     await store.recordResult(applicationId, id, { ok: outcome.kind === 'sent', at });
     const tooLong = config.disableAfterMs ?? DISABLE_AFTER_MS;
     if (outcome.kind !== 'retry' || failingSince === null || at - failingSince < tooLong)
-      return undefined;
-    await disable('failing');
+      return outcome;
+    const noted = await disable(store, endpoint, 'failing');
     const since = new Date(failingSince).toISOString();
-    return disabled(`switched off: failing since ${since}, last with ${outcome.reason}`);
+    const response = `switched off: failing since ${since}, last with ${outcome.reason}`;
+    return { ...refusedEndpoint(response), ...noted };
   } catch {
     // The attempt was made, and what came of it must not be lost because the store cannot take a
     // note: the next attempt takes it.
-    return undefined;
+    return outcome;
   }
+}
+
+/** One of many attempts at a time switches it off, and that one notes it. */
+async function disable(
+  store: WebhookEndpointStore,
+  { applicationId, id }: SigningEndpoint,
+  reason: DisabledReason,
+): Promise<{ note?: Note }> {
+  if (!(await store.disable(applicationId, id, reason))) return {};
+  return {
+    note: { type: 'endpoint_disabled', detail: { reason, endpointId: formatId('whe', id) } },
+  };
 }

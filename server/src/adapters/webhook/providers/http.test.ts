@@ -19,7 +19,7 @@ import {
 import { formatId, parseId } from '../../../id.ts';
 import { SecretBox } from '../../../secret-box.ts';
 import { type Condition, runProviderConformance, type Vendor } from '../../conformance.ts';
-import type { Delivery, Outcome, ProviderAccount, ProviderServices } from '../../provider.ts';
+import type { Delivery, Note, Outcome, ProviderAccount, ProviderServices } from '../../provider.ts';
 import adapter, { type WebhookAddress } from '../adapter.ts';
 import { createAddressGuard, type ResolveAll } from '../address-guard.ts';
 import type { WebhookEndpointStore } from '../endpoint-store.ts';
@@ -124,6 +124,10 @@ function assertRejected(outcome: Outcome, reason: string): string {
   assert.ok(outcome.kind === 'rejected', JSON.stringify(outcome));
   assert.deepEqual([outcome.reason, outcome.scope], [reason, 'recipient']);
   return outcome.response ?? '';
+}
+
+function disabledNote(endpointId: string, reason: string): Note {
+  return { type: 'endpoint_disabled', detail: { reason, endpointId } };
 }
 
 function assertRetry(outcome: Outcome, reason: string): Outcome & { kind: 'retry' } {
@@ -322,11 +326,31 @@ describe('endpoints', () => {
     await using opened = await openProvider();
     const { id, number } = await createIn(opened.store, receiver.origin);
     receiver.answer({ status: 410, body: 'no more' });
-    assert.match(assertRejected(await opened.send(id), 'http_410'), /410 Gone[\s\S]*no more/);
+    const outcome = await opened.send(id);
+    assert.match(assertRejected(outcome, 'http_410'), /410 Gone[\s\S]*no more/);
+    assert.deepEqual(outcome.note, disabledNote(id, 'gone'));
     const shown = await opened.store.get(APPLICATION, number);
     assert.deepEqual([shown?.enabled, shown?.disabledReason], [false, 'gone']);
-    assertRejected(await opened.send(id), 'endpoint_disabled');
+    const later = await opened.send(id);
+    assertRejected(later, 'endpoint_disabled');
+    assert.equal(later.note, undefined, 'it was switched off once');
     assert.equal(receiver.requests.length, 1);
+  });
+
+  test('410 to many at once is noted by one of them', async () => {
+    await using receiver = await startHttpReceiver();
+    await using opened = await openProvider();
+    const { id } = await createIn(opened.store, receiver.origin);
+    const release = Promise.withResolvers<void>();
+    receiver.answer({ status: 410, after: release.promise });
+    const sending = Array.from({ length: 5 }, () => opened.send(id));
+    await receiver.until(({ holding }) => holding === 5);
+    release.resolve();
+    const notes = (await Promise.all(sending)).map(({ note }) => note);
+    assert.deepEqual(
+      notes.filter((note) => note !== undefined),
+      [disabledNote(id, 'gone')],
+    );
   });
 
   test('its destination is the endpoint, or the bare URL of one application', () => {
@@ -354,10 +378,12 @@ describe('a series of failures', () => {
     receiver.answer({ status: 503 });
     assertRetry(await opened.send(id), 'http_503');
     clock.advance(5 * DAY_MS - 1);
-    assertRetry(await opened.send(id), 'http_503');
+    assert.equal(assertRetry(await opened.send(id), 'http_503').note, undefined);
     assert.equal((await store.get(APPLICATION, number))?.failingSince, since);
     clock.advance(1);
-    const response = assertRejected(await opened.send(id), 'endpoint_disabled');
+    const outcome = await opened.send(id);
+    const response = assertRejected(outcome, 'endpoint_disabled');
+    assert.deepEqual(outcome.note, disabledNote(id, 'failing'));
     assert.ok(response.includes(since) && response.includes('http_503'), response);
     const shown = await store.get(APPLICATION, number);
     assert.deepEqual([shown?.enabled, shown?.disabledReason], [false, 'failing']);
@@ -423,6 +449,7 @@ describe('a series of failures', () => {
       release.resolve();
       const outcome = await sending;
       assert.ok(outcome.kind === kind && outcome.reason === `http_${status}`);
+      assert.equal(outcome.note, undefined);
       connection.exec('ALTER TABLE elsewhere RENAME TO webhook_endpoint');
       assert.equal((await store.get(APPLICATION, number))?.failingSince, null);
     }

@@ -98,6 +98,8 @@ const ACTS: Record<string, Act> = {
   'answers nothing': async () => undefined as unknown as Outcome,
   'answers a function': async () => ({ kind: 'sent', response: () => {} }) as unknown as Outcome,
 
+  'answers a note': async (_signal, _isHeld, note) => ({ kind: 'sent', note: JSON.parse(note) }),
+
   exits: async () => process.exit(3),
   'exits later': async () => {
     await new Promise((resolve) => setTimeout(resolve, 5));
