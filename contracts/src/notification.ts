@@ -123,7 +123,7 @@ export const CreateNotification = Type.Object(
     route: Type.Optional({
       ...channelList,
       description:
-        "One message; the next channel is tried when the one before it cannot deliver: at once after a permanent failure, after a temporary one only when the retry schedule of the channel is over (27.6 hours, unless the operator has set `delivery.retryDelaysMs`). When neither `route` nor `channels` is given, the order is the user's own (`preferences.route`), then the operator's (setting `delivery.defaultOrder`: `in_app`, `email`, `webhook` unless changed), of the channels for which there are content, an address and consent.",
+        "One message; the next channel is tried when the one before it cannot deliver: at once after a permanent failure, after a temporary one only when the retry schedule of the channel is over (27.6 hours and up to a fifth more, unless the operator has set `delivery.retryDelaysMs`). When neither `route` nor `channels` is given, the order is the user's own (`preferences.route`), then the operator's (setting `delivery.defaultOrder`: `in_app`, `email`, `webhook` unless changed), of the channels for which there are content, an address and consent.",
     }),
     ...options,
   },
