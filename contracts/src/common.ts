@@ -80,8 +80,8 @@ export const ApplicationKey = { ...Key, examples: ['shop'] };
  * of the paths of URLs.
  */
 export const USER_ID_PATTERN = pattern(
-  '^(?!\\.{1,2}$)(?!\\s)(?![^]*\\s$)[^\\p{Cc}\\p{Cf}\\p{Cs}\\p{Zl}\\p{Zp}\\ufffe\\uffff]{1,128}$',
-  'must be 1 to 128 visible characters, without spaces around them, and not "." or ".."',
+  '^(?!\\.{1,2}$)(?=[^]*\\S)[^\\p{Cc}\\p{Cs}\\p{Zl}\\p{Zp}\\u200b\\u200e\\u200f\\u202a-\\u202e\\u2060-\\u2069\\ufeff\\ufffe\\uffff]{1,128}$',
+  'must be 1 to 128 visible characters, not only spaces, and not "." or ".."',
 );
 export const UserId = Type.String({
   pattern: USER_ID_PATTERN,

@@ -84,7 +84,7 @@ export function isKnownKey(folder: string, key: string): boolean {
 }
 
 function readMasterKey(folder: string, configured: string | undefined): string {
-  if (configured !== undefined) return decodeKey(configured, 'masterKey');
+  if (configured !== undefined) return decodeKey(configured, 'masterKey', ' (TIDINGS_MASTER_KEY)');
   const path = join(folder, 'master.key');
   if (!existsSync(path)) {
     if (existsSync(join(folder, 'records.db'))) {
@@ -104,11 +104,11 @@ function writeWhole(path: string, text: string): void {
   renameSync(`${path}.new`, path);
 }
 
-function decodeKey(text: string, name: string): string {
+function decodeKey(text: string, name: string, origin = ''): string {
   const bytes = /^[0-9a-f]{64}$/i.test(text)
     ? Buffer.from(text, 'hex')
     : Buffer.from(text, 'base64');
   if (bytes.length !== KEY_BYTES)
-    throw new ConfigError(name, 'must be 32 bytes, as 64 hex characters or as base64');
+    throw new ConfigError(name, `must be 32 bytes, as 64 hex characters or as base64${origin}`);
   return bytes.toString('hex');
 }

@@ -32,6 +32,8 @@ if (command === 'start' && !rest.some((word) => word === '--help' || word === '-
   process.exitCode = await runCommand(process.argv.slice(2));
 }
 
+const OF_FILES = new Set(['EACCES', 'EISDIR', 'ENOENT', 'ENOTDIR', 'EPERM', 'EROFS', 'ENOSPC']);
+
 async function start(args: string[]): Promise<void> {
   const startedAt = performance.now();
   const { ConfigError, loadConfig } = await import('./config.ts');
@@ -51,8 +53,11 @@ async function start(args: string[]): Promise<void> {
       process.stderr.write(`tidings: ${(error as Error).message}\n`);
       process.exit(2);
     }
-    process.stderr.write(`tidings: the start failed: ${(error as Error).stack}\n`);
-    process.exit(1);
+    const { code, message, stack } = error as NodeJS.ErrnoException;
+    // A file that is not what it should be: whoever can mend it has no use for where in the program it was found.
+    const isOfFiles = code === 'ERR_SQLITE_ERROR' || OF_FILES.has(code ?? '');
+    process.stderr.write(`tidings: the start failed: ${isOfFiles ? message : stack}\n`);
+    process.exit(isOfFiles ? 2 : 1);
   }
 }
 

@@ -1,7 +1,7 @@
 /** Runs the service from a configuration until it is told to stop. */
 import { pino } from 'pino';
 import type { ApplicationService } from './application/service.ts';
-import { checkAccounts } from './assemble/check.ts';
+import { type ChannelAccount, checkAccounts } from './assemble/check.ts';
 import { releaseMemoryAfterStart } from './assemble/idle-memory.ts';
 import { migrateDataFiles } from './assemble/migration.ts';
 import { type Supervisor, startSupervisor } from './assemble/supervisor.ts';
@@ -9,19 +9,24 @@ import { systemClock } from './clock.ts';
 import type { Config } from './config.ts';
 import { lockFolder, masterKeyOf } from './data-folder.ts';
 
+/** A person who means it presses the key again after this. */
+const REPEATED_MS = 1000;
+
 export async function serve(config: Config, startedAt: number): Promise<void> {
   const log = pino({ level: config.log.level, base: { thread: 'main' } });
   if (process.env['TIDINGS_FAILPOINTS'])
     log.warn('failpoints are armed: this process will kill itself');
-  await checkAccounts(config);
+  const accounts = await checkAccounts(config);
   const lock = lockFolder(config.dataDir);
   const masterKey = masterKeyOf(config.dataDir, config.masterKey);
   migrateDataFiles(config.dataDir);
 
   let supervisor: Supervisor | undefined;
   let stopping = false;
+  let stoppingSince = 0;
   async function stop(code: number): Promise<never> {
     stopping = true;
+    stoppingSince = performance.now();
     supervisor?.api.drain();
     await supervisor?.stop();
     lock.release();
@@ -42,8 +47,9 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
   });
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
-      // A second signal means now.
-      if (stopping) process.exit(1);
+      // A second signal means now; the same one may come twice, from the launcher and from its group.
+      if (stopping && performance.now() - stoppingSince > REPEATED_MS) process.exit(1);
+      if (stopping) return;
       stop(0).catch((error: unknown) => {
         log.error({ err: error }, 'the stop was not clean');
         process.exit(1);
@@ -52,7 +58,7 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
   }
   releaseMemoryAfterStart(systemClock);
   const url = config.publicUrl ?? `http://${hostOf(config.host)}:${supervisor.api.address.port}`;
-  await greet(supervisor.api.applications, first as Bootstrap, { url, startedAt });
+  await greet(supervisor.api.applications, first as Bootstrap, { url, startedAt, accounts });
 }
 
 type Bootstrap = Awaited<ReturnType<ApplicationService['bootstrap']>>;
@@ -65,7 +71,7 @@ function hostOf(host: string): string {
 async function greet(
   applications: ApplicationService,
   bootstrap: Bootstrap,
-  { url, startedAt }: { url: string; startedAt: number },
+  { url, startedAt, accounts }: { url: string; startedAt: number; accounts: ChannelAccount[] },
 ): Promise<void> {
   const { token } = await applications.createAdminLink();
   const shown = bootstrap.kind === 'generated' ? bootstrap.key : '$TIDINGS_API_KEY';
@@ -75,14 +81,20 @@ async function greet(
     kept: 'the one shown at the first start',
     refused: 'the one in TIDINGS_BOOTSTRAP_KEY was revoked; choose another',
   }[bootstrap.kind];
+  const channels = accounts.map(({ channel, account }) => `${channel} ${account ?? 'captured'}`);
+  const isCaptured = accounts.some(({ channel, account }) => channel === 'email' && !account);
+  const invitation = isCaptured
+    ? 'Send a first message; without a mail server configured it is captured and shown, not sent:'
+    : 'Send a first message; put an address of your own in, because it is sent:';
   process.stdout.write(`
 Tidings is ready at ${url}  (${Math.round(performance.now() - startedAt)} ms)
 
   Admin link  ${url}/console#token=${token}   (once, within an hour)
   API key     ${keyLine}
   Reference   ${url}/docs
+  Channels    ${channels.join(', ')}
 
-  Send a first message; without a mail server configured it is captured and shown, not sent:
+  ${invitation}
 
   curl -sS '${url}/v1/notifications?wait=5s' \\
     -H "Authorization: Bearer ${shown}" \\

@@ -90,7 +90,12 @@ function rootCommand(streams: Streams): Command {
     .version(version(), '-V, --version', 'print the version')
     .helpOption('-h, --help', 'print help')
     .helpCommand('help [command]', 'print help of a command')
-    .addOption(new Option('--url <url>', `where Tidings is: TIDINGS_URL, else ${DEFAULT_URL}`))
+    .addOption(
+      new Option(
+        '--url <url>',
+        `where Tidings is: TIDINGS_URL, else as TIDINGS_HOST and TIDINGS_PORT say, else ${DEFAULT_URL}`,
+      ),
+    )
     .addOption(
       new Option('--api-key <key>', 'API key: TIDINGS_API_KEY (other users can see arguments)'),
     )

@@ -49,8 +49,12 @@ export class Context {
     return text === undefined ? undefined : checkUrl(text);
   }
 
+  /** Named, or as a service with the same settings in its environment listens. */
   get url(): string {
-    return this.namedUrl ?? DEFAULT_URL;
+    const { TIDINGS_HOST: host, TIDINGS_PORT: port } = this.#environment;
+    if (this.namedUrl !== undefined || (!host && !port)) return this.namedUrl ?? DEFAULT_URL;
+    const { hostname, port: usual } = new URL(DEFAULT_URL);
+    return checkUrl(urlOfListener(host || hostname, port || usual));
   }
 
   /** The API key, when there is one. @throws CommandFailure when it cannot be one */
@@ -92,6 +96,12 @@ export class Context {
       throw new CommandFailure(EXIT.failed, 'nothing was done');
     }
   }
+}
+
+/** Where somebody who listens there is reached from the same machine. */
+export function urlOfListener(host: string, port: number | string): string {
+  const any = host === '0.0.0.0' || host === '::';
+  return `http://${any ? '127.0.0.1' : host.includes(':') ? `[${host}]` : host}:${port}`;
 }
 
 function checkUrl(text: string): string {

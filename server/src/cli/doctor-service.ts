@@ -2,7 +2,7 @@
 import type { Whoami } from '@tidings/contracts/application';
 import type { ApiClient } from './api-client.ts';
 import { ConnectionFailure } from './api-failure.ts';
-import type { Context } from './context.ts';
+import { type Context, urlOfListener } from './context.ts';
 import type { Report } from './doctor-check.ts';
 import type { Installation } from './doctor-installation.ts';
 import { CommandFailure } from './exit.ts';
@@ -49,9 +49,7 @@ export async function checkService(
 /** Where the configuration says it listens. */
 function urlOf({ config }: Installation): string | undefined {
   if (config === undefined) return undefined;
-  const any = config.host === '0.0.0.0' || config.host === '::';
-  const host = any ? '127.0.0.1' : config.host.includes(':') ? `[${config.host}]` : config.host;
-  return `http://${host}:${config.port}`;
+  return urlOfListener(config.host, config.port);
 }
 
 async function checkReady(

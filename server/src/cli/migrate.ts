@@ -69,7 +69,8 @@ async function dataFolder(
   if (dataDir !== undefined) return resolve(dataDir);
   const { ConfigError, loadConfig } = await import('../config.ts');
   try {
-    return loadConfig({ environment, file: file ?? (environment['TIDINGS_CONFIG'] || undefined) }).dataDir;
+    return loadConfig({ environment, file: file ?? (environment['TIDINGS_CONFIG'] || undefined) })
+      .dataDir;
   } catch (error) {
     if (error instanceof ConfigError) throw new CommandFailure(EXIT.usage, error.message);
     throw error;

@@ -62,6 +62,10 @@ const CHECK_INTERVAL_MS = 1_000;
 /** Longer than common load balancers keep an idle connection (60 s), so that they close first. */
 const KEEP_ALIVE_TIMEOUT_MS = 65_000;
 
+/** In UTF-8 or without a word about it; what other parameters say changes nothing. */
+const JSON_TYPE =
+  /^application\/(?:[\w.-]+\+)?json\s*(?:;\s*(?:charset="?utf-8"?|(?!charset)[\w-]+=[^;]*)\s*)*$/i;
+
 const PATH_FAULT = new ServiceError('invalid_request', {
   detail: 'The path cannot be read: it is not encoded UTF-8, or too long.',
   errors: [{ path: 'path', message: 'cannot be read' }],
@@ -164,19 +168,15 @@ function onFirstUse(compile: () => ValidateFunction): ValidateFunction {
 function readJson(app: FastifyInstance): void {
   app.decorateRequest('bodyText', '');
   app.removeAllContentTypeParsers();
-  app.addContentTypeParser(
-    /^application\/([a-z.-]+\+)?json\b/,
-    { parseAs: 'buffer' },
-    (request, bytes, done) => {
-      try {
-        const text = decodeStrict(bytes as Buffer);
-        request.bodyText = text;
-        done(null, text === '' ? undefined : parseStrictJson(text));
-      } catch (error) {
-        done(error as Error);
-      }
-    },
-  );
+  app.addContentTypeParser(JSON_TYPE, { parseAs: 'buffer' }, (request, bytes, done) => {
+    try {
+      const text = decodeStrict(bytes as Buffer);
+      request.bodyText = text;
+      done(null, text === '' ? undefined : parseStrictJson(text));
+    } catch (error) {
+      done(error as Error);
+    }
+  });
 }
 
 /**

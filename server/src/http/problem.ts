@@ -10,7 +10,13 @@ import {
 } from '@tidings/contracts/schema-fault';
 import type { FastifyError, FastifyReply, FastifyRequest } from 'fastify';
 import type { Logger } from 'pino';
-import { ERROR_CODES, type ErrorCode, type ErrorKind, ServiceError } from '../errors.ts';
+import {
+  ERROR_CODES,
+  type ErrorCode,
+  type ErrorKind,
+  type FieldError,
+  ServiceError,
+} from '../errors.ts';
 
 const STATUS_OF_KIND: Record<ErrorKind, number> = {
   invalid: 400,
@@ -120,17 +126,23 @@ export function problemOf(
   site = '',
 ): Problem {
   const documentation = `${DOCUMENTATION}${error.code}`;
+  const detail = error.detail ?? sentenceOf(error.errors);
   return {
     type: documentation,
     title: ERROR_CODES[error.code].title,
     status,
     code: error.code,
-    ...(error.detail === undefined ? {} : { detail: error.detail }),
+    ...(detail === undefined ? {} : { detail }),
     ...(error.errors === undefined ? {} : { errors: error.errors.slice(0, MAX_ERRORS) }),
     ...(error.hint === undefined ? {} : { hint: error.hint }),
     request_id: requestId,
     doc_url: `${site}${documentation}`,
   };
+}
+
+/** For whoever shows only `detail`: the first fault. */
+function sentenceOf([first]: readonly FieldError[] = []): string | undefined {
+  return first && `${first.path} ${first.message}.`;
 }
 
 /** Empty when the host is not known, or is none that a link should lead to. */

@@ -27,7 +27,8 @@ export function transferFault(request: FastifyRequest, reply: FastifyReply): Err
     closing.add(request.raw.socket);
     return fault(reply, 'transfer-encoding', 'must be chunked or left out');
   }
-  const hosts = hostsOf(request.raw.rawHeaders);
+  const { hosts, credentials } = countHeaders(request.raw.rawHeaders);
+  if (credentials > 1) return fault(reply, 'authorization', 'must be sent once');
   const missing = hosts === 0 && request.raw.httpVersion === '1.1';
   if (missing || hosts > 1 || (host !== undefined && !HOST.test(host))) {
     return fault(reply, 'host', 'must be one host, with or without a port');
@@ -40,14 +41,16 @@ function fault(reply: FastifyReply, header: string, message: string): ServiceErr
   return new ServiceError('invalid_request', { errors: [{ path: `header.${header}`, message }] });
 }
 
-/** How many Host headers there are: Node keeps only the first. */
-function hostsOf(rawHeaders: readonly string[]): number {
+/** How many there are of headers of which Node keeps only the first. */
+function countHeaders(rawHeaders: readonly string[]): { hosts: number; credentials: number } {
   let hosts = 0;
+  let credentials = 0;
   for (let i = 0; i < rawHeaders.length; i += 2) {
     const name = rawHeaders[i] as string;
     if (name.length === 4 && name.toLowerCase() === 'host') hosts++;
+    if (name.length === 13 && name.toLowerCase() === 'authorization') credentials++;
   }
-  return hosts;
+  return { hosts, credentials };
 }
 
 /** Whether more of the body is to come than is worth waiting for. */

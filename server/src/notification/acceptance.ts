@@ -47,6 +47,8 @@ export interface AcceptedNotification {
   body: NotificationBody;
   /** True when the idempotency key was used before for the same request. */
   replayed: boolean;
+  /** It has been deleted since. */
+  deleted?: boolean;
 }
 
 export function createAcceptance({
@@ -123,10 +125,11 @@ export function createAcceptance({
     } finally {
       if (result?.kind !== 'accepted') place?.giveBack();
     }
-    if (result.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
+    if (result.kind === 'mismatch') throw otherRequest();
     if (result.kind === 'replayed') {
       // Deleted since: the key still stands for it, and its answer is the same.
-      return (await earlier(applicationId, result.id)) ?? { id: result.id, body, replayed: true };
+      const gone = { id: result.id, body, replayed: true, deleted: true };
+      return (await earlier(applicationId, result.id)) ?? gone;
     }
     if (isDue) {
       const accepted = { id: result.id, applicationId, body, text, watched, defaultOrder };
@@ -159,7 +162,7 @@ export function createAcceptance({
     refusal: unknown,
   ): Promise<AcceptedNotification> {
     const known = idempotency === null ? undefined : await store.findKey(idempotency, now);
-    if (known?.kind === 'mismatch') throw new ServiceError('idempotency_mismatch');
+    if (known?.kind === 'mismatch') throw otherRequest();
     const replay = known && (await earlier(applicationId, known.id));
     if (!replay) throw refusal;
     return replay;
@@ -192,4 +195,10 @@ export function createAcceptance({
     prepare,
     keep,
   };
+}
+
+function otherRequest(): ServiceError {
+  return new ServiceError('idempotency_mismatch', {
+    errors: [{ path: 'header.idempotency-key', message: 'was used for another request before' }],
+  });
 }

@@ -1,5 +1,5 @@
 /** Which content a channel of a request gets, and whether each channel that is named has one and an address. */
-import type { Content } from '@tidings/contracts/content';
+import type { ChannelContent, Content } from '@tidings/contracts/content';
 import { isSafeLink, UNSAFE_LINK } from '@tidings/contracts/link';
 import type { CreateNotification } from '@tidings/contracts/notification';
 import { type AdapterDefinition, channelContentOf } from '../adapters/adapter.ts';
@@ -88,20 +88,29 @@ function checkInline(
       },
     ]);
   }
-  const base = content.channels?.[adapter.channel]
-    ? `body.content.channels.${adapter.channel}`
-    : 'body.content';
+  const own = content.channels?.[adapter.channel];
+  const base = own ? `body.content.channels.${adapter.channel}` : 'body.content';
   try {
     templates.checkInline(inline, adapter.channel, request.data ?? {});
   } catch (error) {
     if (!(error instanceof ServiceError) || !error.errors) throw error;
     throw invalid(
       error.code,
-      error.errors.map(
-        ({ path: at, message }): FieldError => ({ path: at ? `${base}.${at}` : base, message }),
-      ),
+      error.errors.map(({ path, message }): FieldError => {
+        const at = own ? path : sentAs(path, inline, content);
+        return { path: at ? `${base}.${at}` : base, message };
+      }),
     );
   }
+}
+
+/** A field of a channel as its caller sent it: an email's subject may be the title of the content. */
+function sentAs(path: string, inline: ChannelContent, content: Content): string {
+  const [field = '', ...rest] = path.split('.');
+  if (Object.hasOwn(content, field)) return path;
+  const value = (inline as Record<string, unknown>)[field];
+  const sent = Object.entries(content).find(([, each]) => each === value && value !== undefined);
+  return sent ? [sent[0], ...rest].join('.') : path;
 }
 
 /** What each channel of this recipient would need: "; email needs a title or a subject". */

@@ -145,8 +145,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
             'The notification is still scheduled, so it would be sent twice; edit or cancel it.',
         });
       }
+      const { template, expiresAt } = found.body;
+      if (template) options.templates.resolve(found.applicationId, template);
       const now = clock.now();
-      const { expiresAt } = found.body;
       const body: NotificationBody = {
         ...found.body,
         createdAt: now,

@@ -132,7 +132,11 @@ export function createDeliver(options: DeliverOptions): Deliver {
     if (decided) note(context, 'routed', { route: resolved.route, left: resolved.left });
     return {
       route: resolved.route,
-      reason: optedOut ? { status: 'suppressed', reason: 'opted_out' } : none,
+      reason: resolved.missed
+        ? { ...none, reason: 'no_content' }
+        : optedOut
+          ? { status: 'suppressed', reason: 'opted_out' }
+          : none,
     };
   }
 
@@ -208,13 +212,11 @@ export function createDeliver(options: DeliverOptions): Deliver {
     return { delivery: deliveryOf(context, parsed.address, content), address: parsed.normalized };
   }
 
-  function render(
-    { body, user, template }: Context,
-    adapter: AdapterDefinition,
-  ): ChannelContent | undefined {
+  function render(context: Context, adapter: AdapterDefinition): ChannelContent | undefined {
+    const { body, user, template } = context;
     const shared = {
       channel: adapter.channel,
-      data: body.data,
+      data: variablesFor(context),
       now: clock.now(),
       timezone: user?.timezone ?? undefined,
       locale: body.to['locale'] ?? user?.locale ?? undefined,
@@ -223,6 +225,20 @@ export function createDeliver(options: DeliverOptions): Deliver {
       return template.content[adapter.channel] ? templates.render(template, shared) : undefined;
     const inline = body.content ? channelContentOf(body.content, adapter) : undefined;
     return inline && templates.renderInline(inline, shared);
+  }
+
+  /** What templates see: the data, and who it is for unless the data has a `user` of its own. */
+  function variablesFor({ body, user }: Context): Record<string, unknown> {
+    if (Object.hasOwn(body.data, 'user')) return body.data;
+    const { userId, name, locale } = body.to;
+    const person = {
+      userId,
+      name: name ?? user?.name,
+      locale: locale ?? user?.locale,
+      timezone: user?.timezone,
+      attributes: user?.attributes ?? {},
+    };
+    return { ...body.data, user: person };
   }
 
   function deliveryOf(

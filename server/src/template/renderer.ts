@@ -21,6 +21,7 @@ import { chooseLocale, dateLocale } from './locale.ts';
 import { renderContent } from './render.ts';
 import type { PublishedTemplate } from './template-store.ts';
 import { knownTimezone } from './timezone.ts';
+import { missingVariables } from './variables.ts';
 import { compileVariablesSchema, type DataCheck } from './variables-schema.ts';
 
 export interface RenderRequest {
@@ -182,6 +183,8 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
       const source = compiledInline(channel, content);
       refuse(checkUnrendered(channel, content));
       if (source.texts.some(({ kind }) => kind !== 'parts')) return;
+      // Who it is for is known when it is sent.
+      if (missingVariables(source, data).some((variable) => /^user\b/.test(variable))) return;
       fillIn(channel, source, { channel: name, data, now: clock.now() });
     },
   };

@@ -84,8 +84,18 @@ test('what is left out is named with its reason', () => {
     { channel: 'push', reason: 'no_content' },
     { channel: 'webhook', reason: 'no_address' },
     { channel: 'sms', reason: 'opted_out', rule: 'channels.sms=false' },
+    { channel: 'qq', reason: 'no_content' },
     { channel: 'in_app', reason: 'not_in_order' },
   ]);
+});
+
+test('a channel is missed only when its content is all it lacks', () => {
+  const asked = { available: [], defaultOrder: ['email'] };
+  assert.equal(ask(asked).missed, true);
+  assert.equal(ask({ ...asked, reachable: () => undefined }).missed, false);
+  assert.equal(ask({ ...asked, user: userWith({ channels: { email: false } }) }).missed, false);
+  assert.equal(ask({ ...asked, available: ['email'] }).missed, false);
+  assert.deepEqual(ask(asked).left, [{ channel: 'email', reason: 'no_content' }]);
 });
 
 test('a refusal is named before a missing address', () => {

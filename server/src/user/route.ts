@@ -36,6 +36,8 @@ export interface ResolvedRoute {
   /** Channels in the order they are tried; empty when nobody can be reached. */
   route: string[];
   left: LeftOut[];
+  /** With other content there would have been a further channel: the user wants it and has an address. */
+  missed: boolean;
 }
 
 /**
@@ -49,16 +51,23 @@ export function resolveRoute(question: RouteQuestion): ResolvedRoute {
   const ordered = new Set([...preferred, ...defaultOrder, ...inline]);
   const route: string[] = [];
   const left: LeftOut[] = [];
+  let missed = false;
   for (const channel of ordered) {
     const objection = objectionTo(channel, question);
-    if (!objection) route.push(channel);
-    // Of the operator's order, which may name every channel there is, a missing content is no news.
-    else if (objection.reason !== 'no_content' || preferred.includes(channel)) left.push(objection);
+    if (!objection) {
+      route.push(channel);
+      continue;
+    }
+    const isMissed = objection.reason === 'no_content' && wouldBeUsed(channel, question);
+    missed ||= isMissed;
+    // The operator's order may name every channel there is: of those that could not be used anyway it is no news.
+    if (objection.reason !== 'no_content' || preferred.includes(channel) || isMissed)
+      left.push(objection);
   }
   for (const channel of new Set(available)) {
     if (!ordered.has(channel)) left.push({ channel, reason: 'not_in_order' });
   }
-  return { route, left };
+  return { route, left, missed };
 }
 
 /** Why a channel cannot be used. A refusal by the user is named before a missing address: it is what matters to people. */
@@ -69,4 +78,9 @@ function objectionTo(channel: string, question: RouteQuestion): LeftOut | undefi
   if (!allowed) return { channel, reason: 'opted_out', rule };
   // An empty address, which no channel takes, is none.
   return reachable(channel) ? undefined : { channel, reason: 'no_address' };
+}
+
+/** Were there content for it. */
+function wouldBeUsed(channel: string, question: RouteQuestion): boolean {
+  return objectionTo(channel, { ...question, available: [channel] }) === undefined;
 }

@@ -78,7 +78,7 @@ describe('bad input', () => {
         { to: ADA, content: { title: 'x\r\nBcc: evil@example.com', text: 'y' } },
         400,
         'invalid_content',
-        'body.content.subject',
+        'body.content.title',
       ],
       [
         { to: { ...ADA, name: 'x\r\nBcc: evil@example.com' }, content: HELLO },
@@ -180,7 +180,7 @@ describe('bad input', () => {
     });
     const key =
       'must be 1 to 100 letters, digits, dots, colons, hyphens or underscores, the first a letter or digit';
-    const id = 'must be 1 to 128 characters without control characters';
+    const id = 'must be 1 to 128 visible characters, not only spaces, and not "." or ".."';
     assert.deepEqual(messages, [
       'query.wait must be a time such as 5s or 500ms',
       'query.sort is not a parameter of this request',

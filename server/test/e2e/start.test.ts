@@ -21,6 +21,7 @@ import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
 import type { Session, Whoami } from '@tidings/contracts/application';
 import type { Notification } from '@tidings/contracts/notification';
+import type { HttpCall } from '../support/http-client.ts';
 import { startHttpReceiver } from '../support/http-receiver.ts';
 import { assertNothingOfTheInside, assertProblem } from '../support/problem.ts';
 import {
@@ -247,7 +248,7 @@ describe('a start that cannot be', () => {
   const settings: [string, Record<string, string>, string][] = [
     ['no number', { TIDINGS_PORT: 'abc' }, 'TIDINGS_PORT'],
     ['too large', { TIDINGS_PORT: '70000' }, 'TIDINGS_PORT'],
-    ['empty', { TIDINGS_PORT: '' }, 'TIDINGS_PORT'],
+    ['empty', { TIDINGS_ACCOUNTS: ' ' }, 'TIDINGS_ACCOUNTS'],
     ['too small', { TIDINGS_DELIVERY_CONCURRENCY: '1' }, 'TIDINGS_DELIVERY_CONCURRENCY'],
     [
       'neither true nor false',
@@ -260,7 +261,7 @@ describe('a start that cannot be', () => {
       { TIDINGS_DELIVERY_RETRY_DELAYS_MS: '1,x' },
       'TIDINGS_DELIVERY_RETRY_DELAYS_MS',
     ],
-    ['no key', { TIDINGS_MASTER_KEY: 'abc' }, 'masterKey'],
+    ['no key', { TIDINGS_MASTER_KEY: 'abc' }, 'TIDINGS_MASTER_KEY'],
     ['too short a key', { TIDINGS_BOOTSTRAP_KEY: 'short' }, 'TIDINGS_BOOTSTRAP_KEY'],
     ['another scheme', { TIDINGS_PUBLIC_URL: 'ftp://x' }, 'TIDINGS_PUBLIC_URL'],
     ['no such file', { TIDINGS_CONFIG: '/nowhere/tidings.json' }, '/nowhere/tidings.json'],
@@ -444,6 +445,52 @@ describe('a start that cannot be', () => {
     );
   });
 
+  for (const [lost, other] of [
+    ['records.db', 'messages.db'],
+    ['messages.db', 'projection.db'],
+  ] as const) {
+    it(`does not begin anew beside what belonged to a lost ${lost}`, async () => {
+      await using tidings = await startTidings({ env: PATIENT });
+      const { dataDir } = tidings;
+      await tidings.stop();
+      const path = join(dataDir, lost);
+      const whole = readFileSync(path);
+      for (const lose of [() => rmSync(path), () => writeFileSync(path, '')]) {
+        lose();
+        await refused({ dataDir }, path, other, /backup/);
+      }
+      writeFileSync(path, whole);
+      await tidings.restart();
+    });
+  }
+
+  it('gives no application the number of one that an older copy of the records does not know', async () => {
+    await using tidings = await startTidings({ env: PATIENT });
+    await tidings.stop();
+    const older = readFileSync(join(tidings.dataDir, 'records.db'));
+    await tidings.restart();
+    const partyOf = async (key: string) => {
+      await tidings.call('/v1/applications', { body: { key } });
+      const made = await tidings.call('/v1/api-keys', {
+        body: { application: key, scopes: ['send', 'read'] },
+      });
+      const headers = { authorization: `Bearer ${made.json<{ secret: string }>().secret}` };
+      return (path: string, call: HttpCall = {}) => tidings.call(path, { ...call, headers });
+    };
+    const first = await partyOf('first');
+    const sent = await first('/v1/notifications?wait=20s', { body: HELLO });
+    const { id } = sent.json<{ id: string }>();
+    await tidings.stop();
+    for (const suffix of ['-wal', '-shm'])
+      rmSync(join(tidings.dataDir, `records.db${suffix}`), { force: true });
+    writeFileSync(join(tidings.dataDir, 'records.db'), older);
+    await tidings.restart();
+    const second = await partyOf('second');
+    assert.equal((await second(`/v1/notifications/${id}`)).status, 404);
+    const { items } = (await second('/v1/notifications')).json<{ items: object[] }>();
+    assert.deepEqual(items, []);
+  });
+
   it('does not go on with another master key', async () => {
     await using tidings = await startTidings({ env: PATIENT });
     await tidings.stop();
@@ -574,6 +621,22 @@ describe('the end', () => {
     const found = (await tidings.call(`/v1/notifications/${id}`)).json<Notification>();
     assert.deepEqual([found.messages[0]?.status, found.messages[0]?.attempts], ['delivered', 1]);
     assert.equal(receiver.requests.length, 1, 'it is not sent again');
+  });
+
+  it('is in good order when the signal comes twice, from a launcher and to its group', async () => {
+    await using tidings = await startTidings({ env: PATIENT });
+    await tidings.call('/v1/notifications', { body: HELLO });
+    process.kill(tidings.pid, 'SIGTERM');
+    assert.deepEqual(await tidings.stop('SIGTERM'), { code: 0, signal: null });
+  });
+
+  it('comes when the data folder is taken away, before anything more is acknowledged', async () => {
+    await using tidings = await startTidings({ env: PATIENT });
+    assert.equal((await tidings.call('/v1/notifications', { body: HELLO })).status, 202);
+    rmSync(tidings.dataDir, { recursive: true });
+    await assert.rejects(tidings.call('/v1/notifications', { body: HELLO }));
+    assert.equal((await tidings.exited).code, 1);
+    assert.ok(tidings.stdout.some((line) => line.includes('was removed or replaced')));
   });
 
   it('may come at any moment, and the next start goes on', async () => {

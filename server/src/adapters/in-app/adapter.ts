@@ -6,7 +6,8 @@ import { USER_ID_PATTERN } from '@tidings/contracts/common';
 import { defineAdapter, type ParsedAddress } from '../adapter.ts';
 import { InAppContent, inAppFromContent, validateInAppContent } from './content.ts';
 
-const USER_ID = new RegExp(USER_ID_PATTERN);
+// As JSON Schema reads it.
+const USER_ID = new RegExp(USER_ID_PATTERN, 'u');
 /** The upper control characters, which the pattern of user ids leaves open but no id needs. */
 const UPPER_CONTROL = /[\u0080-\u009f]/;
 

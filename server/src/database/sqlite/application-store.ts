@@ -192,8 +192,11 @@ export function applicationOperations(
   database: DatabaseSync,
   { clock }: { clock: Clock },
 ): OperationSet {
+  // Numbers follow the time, so that none is given to somebody else when an older copy of this file is
+  // put back beside newer messages.
   const insert = database.prepare(
-    'INSERT INTO application (key, name, created_at) VALUES (?, ?, ?)',
+    `INSERT INTO application (id, key, name, created_at)
+     VALUES (max(?, (SELECT coalesce(max(id), 0) + 1 FROM application)), ?, ?, ?)`,
   );
   const application = database.prepare('SELECT 1 FROM application WHERE id = ?');
   const last = database.prepare('SELECT coalesce(max(id), 0) AS id FROM api_key').get() as {
@@ -215,7 +218,7 @@ export function applicationOperations(
   return {
     operations: {
       createApplication: alone((values: [string, string, number]) => {
-        insert.run(...values);
+        insert.run(Math.floor(clock.now() / 1000), ...values);
         return null;
       }),
       createKey: alone((values: CreateKeyArgument) => {

@@ -1,6 +1,6 @@
 /** The three files of a data folder and who may do what with them. */
-import { existsSync, mkdirSync, renameSync } from 'node:fs';
-import { join } from 'node:path';
+import { existsSync, mkdirSync, renameSync, statSync } from 'node:fs';
+import { basename, join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
 import { applicationOperations } from './application-store.ts';
@@ -39,7 +39,9 @@ const DURABILITY = { messages: 'full', records: 'full', projection: 'normal' } a
 export function migrateFiles(files: DataFiles): Record<DatabaseFile, string[]> {
   mkdirSync(files.folder, { recursive: true, mode: 0o700 });
   const applied = { messages: [] as string[], records: [] as string[], projection: [] as string[] };
-  for (const file of ['messages', 'records'] as const) applied[file] = migrateFile(files, file);
+  refuseLoss(files);
+  // In this order, so that a start that was interrupted looks like no loss.
+  for (const file of ['records', 'messages'] as const) applied[file] = migrateFile(files, file);
   try {
     applied.projection = migrateFile(files, 'projection');
   } catch (error) {
@@ -47,6 +49,29 @@ export function migrateFiles(files: DataFiles): Record<DatabaseFile, string[]> {
     applied.projection = remakeProjection(files);
   }
   return applied;
+}
+
+/** A file that is gone while what belongs to it is there was lost: to begin anew beside it would hide that. */
+function refuseLoss(files: DataFiles): void {
+  const lost = [
+    {
+      path: files.records,
+      sign: files.messages,
+      anew: 'to begin with new applications and keys, take messages.db away as well',
+    },
+    {
+      path: files.messages,
+      sign: files.projection,
+      anew: 'to begin without messages, take projection.db and the folder idempotency away as well',
+    },
+  ].find(({ path, sign }) => !hasBytes(path) && hasBytes(sign));
+  if (!lost) return;
+  const message = `is gone or empty, but ${basename(lost.sign)} belongs to it; put it back from a backup (${lost.anew})`;
+  throw new FileError(lost.path, new Error(message));
+}
+
+function hasBytes(path: string): boolean {
+  return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
 /** It is made of the hot file, so it can be made anew; the old one is kept beside it. */

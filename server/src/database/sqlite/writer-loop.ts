@@ -45,7 +45,9 @@ interface Batch {
 
 export class WriterLoop {
   readonly #writer: GroupWriter;
+  readonly #path: string;
   readonly #walPath: string;
+  readonly #inode: number;
   readonly #clock: Clock;
   readonly #ports: MessagePort[] = [];
   #groups = 0;
@@ -63,7 +65,9 @@ export class WriterLoop {
 
   constructor(options: { writer: GroupWriter; path: string; clock: Clock }) {
     this.#writer = options.writer;
+    this.#path = options.path;
     this.#walPath = `${options.path}-wal`;
+    this.#inode = statSync(options.path).ino;
     this.#clock = options.clock;
   }
 
@@ -116,6 +120,7 @@ export class WriterLoop {
     }
     const [only] = batches;
     if (!only) return;
+    this.#checkPlace();
     const all = batches.length === 1 ? only.calls : batches.flatMap(({ calls }) => calls);
     this.#callsPerMs += (all.length / sinceLastMs - this.#callsPerMs) / 8;
     const answers = this.#writer.run(all);
@@ -144,6 +149,12 @@ export class WriterLoop {
     const sinceLastMs = Math.max(now - this.#begunAt, 0.1);
     this.#begunAt = now;
     return sinceLastMs;
+  }
+
+  /** What is written to a file that nobody can find any more would be acknowledged and lost. */
+  #checkPlace(): void {
+    if (statSync(this.#path, { throwIfNoEntry: false })?.ino === this.#inode) return;
+    throw new Error(`${this.#path} was removed or replaced while the service was running`);
   }
 
   #broken(): void {

@@ -91,7 +91,7 @@ export function notificationRoutes(
     request: FastifyRequest,
     accept: (
       acceptOptions: Parameters<NotificationService['accept']>[2],
-    ) => Promise<{ id: number; body: NotificationRecord['body']; replayed: boolean }>,
+    ) => ReturnType<NotificationService['accept']>,
   ): Promise<{ code: 200 | 202; replayed: boolean; body: Accepted | Notification }> {
     const waitMs = waitOf((request.query as { wait?: string }).wait);
     const idempotencyKey = idempotencyKeyOf(request, options.idempotencyRequired);
@@ -102,7 +102,8 @@ export function notificationRoutes(
     });
     failpoint('before-202');
     const { id, body, replayed } = accepted;
-    if (waitMs > 0) {
+    const isDue = body.sendAt === null || body.sendAt <= body.createdAt + waitMs;
+    if (waitMs > 0 && isDue && !accepted.deleted) {
       const record = await notifications.outcome(callerOf(request), id, waitMs);
       const ended = record.messages.every(
         (message) => message.nextAt === null && message.status !== 'sent',

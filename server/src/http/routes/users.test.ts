@@ -102,7 +102,7 @@ test('an id is any text, over a real socket', async () => {
     '/',
     '//',
     'ada/preferences',
-    '..',
+    '...',
     '100%',
     '%2F',
     'a b',
@@ -141,7 +141,16 @@ test('an id is any text, over a real socket', async () => {
 
 test('an id without characters, with control characters or too long is refused', async () => {
   await using api = await openTestApp();
-  for (const id of ['', 'a%00b', '%0A', '%7F', 'x'.repeat(129), '%ff', '%']) {
+  const unseen = [
+    '%20',
+    '%C2%A0%20',
+    '%E2%80%A8',
+    'a%E2%80%AE',
+    '%E2%80%8B',
+    '%C2%85',
+    '%EF%BF%BF',
+  ];
+  for (const id of ['', 'a%00b', '%0A', '%7F', 'x'.repeat(129), '%ff', '%', ...unseen]) {
     const answer = await api.call('PUT', `/v1/users/${id}`, { body: {} });
     assert.ok([400, 404].includes(answer.status), `${id} ${answer.status}`);
   }
