@@ -39,7 +39,7 @@ export const ERROR_CODES = {
   unknown_channel: { kind: 'invalid', title: 'There is no such channel' },
   forbidden_url: {
     kind: 'invalid',
-    title: 'The URL leads to an address that is not allowed',
+    title: 'The URL is not allowed',
     hint: 'Private, loopback and link-local addresses are refused unless the operator allows their network.',
   },
   idempotency_mismatch: {

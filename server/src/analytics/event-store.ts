@@ -10,7 +10,7 @@ export interface MessageEvent {
   messageId: number;
   /** ms since 1970. */
   at: number;
-  /** `attempt`, `suppressed`, `expired`, `cancelled`, `edited`, `redriven`, `seen`, `read` … */
+  /** `attempt`, `suppressed`, `expired`, `cancelled`, `edited`, `redriven` … (contracts/timeline.ts) */
   type: string;
   /** What is shown of it: channel, provider, attempt, status, reason, response, durationMs … */
   detail: Record<string, unknown> | null;

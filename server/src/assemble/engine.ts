@@ -32,6 +32,7 @@ import { openStores } from './stores.ts';
 const CLAIM_MARGIN_MS = 15_000;
 
 /** An account whose settings are refused is named in the log this often. */
+const ENDPOINT_DISABLED = 'a webhook endpoint is disabled: its owner must mend and enable it';
 const TELL_AGAIN_MS = 60_000;
 
 export async function startEngine(
@@ -129,6 +130,8 @@ export async function startEngine(
   function count({ completion, events }: Settlement): void {
     if (completion.nextAt === null) metrics.ended(completion.status);
     for (const { type, detail } of events) {
+      if (type === 'endpoint_disabled')
+        logLine('warn', 'engine', { ...detail, msg: ENDPOINT_DISABLED });
       if (type !== 'attempt' || !detail) continue;
       metrics.attempted(
         String(detail['channel']),

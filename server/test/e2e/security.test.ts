@@ -435,7 +435,7 @@ describe('code in templates', () => {
 });
 
 describe('what browsers are told', () => {
-  const PAGES = ['/console', '/docs/', '/docs/errors'];
+  const PAGES = ['/console', '/docs/', '/docs/errors', '/docs/reasons'];
   const directive = (policy: string, name: string): string =>
     policy
       .split(';')

@@ -1,6 +1,7 @@
 /**
  * A cache over the records file that shows what another connection has changed within a bound:
- * SQLite's `data_version` moves with every commit of others, and reading it costs about a microsecond.
+ * SQLite's `data_version` moves with every commit of others. Reading it costs up to 30 µs while others
+ * write, so it is read once for all look-ups that are made without anything else between them.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
@@ -15,6 +16,8 @@ export class RecordCacheGroup {
   readonly #caches: Map<unknown, unknown>[] = [];
   #seen: number;
   #checkedAt = 0;
+  /** It has just been read, and nobody else has had a turn since. */
+  #isFresh = false;
 
   /** @param staleMs how long a change made through another connection may stay unseen; 0 for not at all */
   constructor(database: DatabaseSync, clock: Clock, staleMs: number) {
@@ -50,6 +53,11 @@ export class RecordCacheGroup {
       if (now - this.#checkedAt < this.#staleMs) return;
       this.#checkedAt = now;
     }
+    if (this.#isFresh) return;
+    this.#isFresh = true;
+    queueMicrotask(() => {
+      this.#isFresh = false;
+    });
     const version = this.#read();
     if (version === this.#seen) return;
     this.#seen = version;
