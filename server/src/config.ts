@@ -122,7 +122,7 @@ export function convert(text: string, node: SchemaNode, name: string): unknown {
     case 'integer':
     case 'number': {
       const value = Number(text);
-      if (text.trim() === '' || Number.isNaN(value))
+      if (!/^\s*-?\d+(\.\d+)?\s*$/.test(text))
         throw new ConfigError(name, `must be a number, not "${text}"`);
       return value;
     }

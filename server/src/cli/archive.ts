@@ -11,6 +11,7 @@ import {
   readdirSync,
   readFileSync,
   renameSync,
+  statSync,
   writeFileSync,
 } from 'node:fs';
 import { join } from 'node:path';
@@ -164,6 +165,8 @@ export async function inspectFile(
   let records = 0;
   let bytes = 0;
   try {
+    // A pipe or device may never end, or never begin.
+    if (!statSync(path).isFile()) throw new Error('it is no regular file');
     for await (const chunk of createReadStream(path) as AsyncIterable<Buffer>) {
       hash.update(chunk);
       bytes += chunk.length;

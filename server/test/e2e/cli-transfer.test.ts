@@ -1,6 +1,13 @@
 /** `tidings export` and `import`: interrupted, repeated, damaged. */
 import assert from 'node:assert/strict';
-import { readFileSync, statSync, truncateSync, writeFileSync } from 'node:fs';
+import {
+  readFileSync,
+  rmSync,
+  statSync,
+  symlinkSync,
+  truncateSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { MessageSummary } from '@tidings/contracts/notification';
@@ -168,5 +175,10 @@ describe('tidings export and import', () => {
     const damaged = await cli(['import', '--in', backup]);
     exited(damaged, 1);
     assert.match(damaged.err, /users\.ndjson is not the file that was exported/);
+    rmSync(users);
+    symlinkSync('/dev/zero', users);
+    const endless = await cli(['import', '--in', backup]);
+    exited(endless, 1);
+    assert.match(endless.err, /users\.ndjson cannot be read: it is no regular file/);
   });
 });
