@@ -1,13 +1,6 @@
 /** `tidings export` and `import`: interrupted, repeated, damaged. */
 import assert from 'node:assert/strict';
-import {
-  readFileSync,
-  rmSync,
-  statSync,
-  symlinkSync,
-  truncateSync,
-  writeFileSync,
-} from 'node:fs';
+import { readFileSync, rmSync, statSync, symlinkSync, truncateSync, writeFileSync } from 'node:fs';
 import { join } from 'node:path';
 import { after, before, describe, test } from 'node:test';
 import type { MessageSummary } from '@tidings/contracts/notification';
