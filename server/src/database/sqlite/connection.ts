@@ -12,6 +12,12 @@ export interface OpenOptions {
   cacheKiB?: number;
 }
 
+/**
+ * A log that was longer is cut back when it begins anew. More than the writer lets it grow to: cutting and
+ * growing again made the next commit wait 10 ms.
+ */
+const LARGEST_LOG_BYTES = 100_000_000;
+
 export function openForWriting(path: string, options: OpenOptions): DatabaseSync {
   const database = new DatabaseSync(path, { timeout: 5000 });
   try {
@@ -23,7 +29,7 @@ export function openForWriting(path: string, options: OpenOptions): DatabaseSync
       PRAGMA cache_size = -${options.cacheKiB ?? 16_384};
       PRAGMA temp_store = MEMORY;
       PRAGMA foreign_keys = OFF;
-      PRAGMA journal_size_limit = 50000000;
+      PRAGMA journal_size_limit = ${LARGEST_LOG_BYTES};
     `);
     assertPragma(database, 'journal_mode', 'wal');
     database.exec(`CREATE TABLE IF NOT EXISTS opened (at INTEGER NOT NULL) STRICT;

@@ -9,10 +9,11 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { PlainError } from '../../errors.ts';
 import { unpackCalls } from './call-codec.ts';
 import type { Answers, Call, GroupWriter } from './group-writer.ts';
+import { framesInLog } from './write-ahead-log.ts';
 import type { WriteRequest, WriteResponse } from './write-client.ts';
 
-/** The log is bounded at this many frames of 4 KiB: past it the writer makes it wrap by itself. */
-const WAL_LIMIT_BYTES = 16_000 * 4120;
+/** The log is bounded at this many frames of 4 KiB: past it the writer makes it begin anew by itself. */
+const MOST_FRAMES = 16_000;
 /**
  * How many groups lie between two looks at the size of the log. What they write is added to the
  * bound, and a look in vain, while somebody reads, adds it once more; a look costs microseconds.
@@ -46,7 +47,6 @@ interface Batch {
 export class WriterLoop {
   readonly #writer: GroupWriter;
   readonly #path: string;
-  readonly #walPath: string;
   readonly #inode: number;
   readonly #clock: Clock;
   readonly #ports: MessagePort[] = [];
@@ -66,7 +66,6 @@ export class WriterLoop {
   constructor(options: { writer: GroupWriter; path: string; clock: Clock }) {
     this.#writer = options.writer;
     this.#path = options.path;
-    this.#walPath = `${options.path}-wal`;
     this.#inode = statSync(options.path).ino;
     this.#clock = options.clock;
   }
@@ -172,7 +171,7 @@ export class WriterLoop {
     this.#full = true;
     this.#tellAll({ full: true });
     const timer = this.#clock.every(SPACE_INTERVAL_MS, () => {
-      if (freeBytes(dirname(this.#walPath)) < SPACE_BYTES) return;
+      if (freeBytes(dirname(this.#path)) < SPACE_BYTES) return;
       timer.cancel();
       this.#full = false;
       this.#tellAll({ full: false });
@@ -184,10 +183,11 @@ export class WriterLoop {
   }
 
   #boundLog(): void {
+    if (framesInLog(this.#path) <= MOST_FRAMES) return;
     try {
-      if (statSync(this.#walPath).size > WAL_LIMIT_BYTES) this.#writer.checkpoint();
+      this.#writer.checkpoint();
     } catch {
-      // No log yet, or the disk does not answer: the next commit will say so.
+      // The disk does not answer: the next commit will say so.
     }
   }
 }
