@@ -218,7 +218,7 @@ export function applicationOperations(
   return {
     operations: {
       createApplication: alone((values: [string, string, number]) => {
-        insert.run(Math.floor(clock.now() / 1000), ...values);
+        insert.run(clock.now(), ...values);
         return null;
       }),
       createKey: alone((values: CreateKeyArgument) => {
