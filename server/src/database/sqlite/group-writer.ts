@@ -120,6 +120,15 @@ export class GroupWriter {
     }
   }
 
+  /**
+   * How long the log is now; the size of its file says only how long it has ever been. Asked of SQLite: to
+   * open and close one of its files beside it would give up its locks.
+   */
+  framesInLog(): number {
+    const row = this.#database?.prepare('PRAGMA wal_checkpoint(NOOP)').get();
+    return Number(row?.['log'] ?? 0);
+  }
+
   /** Moves what can be moved from the log into the file, so that the log can start over. */
   checkpoint(): void {
     this.#database?.exec('PRAGMA wal_checkpoint(PASSIVE)');

@@ -9,7 +9,6 @@ import type { Clock, Timer } from '../../clock.ts';
 import type { PlainError } from '../../errors.ts';
 import { unpackCalls } from './call-codec.ts';
 import type { Answers, Call, GroupWriter } from './group-writer.ts';
-import { framesInLog } from './write-ahead-log.ts';
 import type { WriteRequest, WriteResponse } from './write-client.ts';
 
 /** The log is bounded at this many frames of 4 KiB: past it the writer makes it begin anew by itself. */
@@ -183,9 +182,8 @@ export class WriterLoop {
   }
 
   #boundLog(): void {
-    if (framesInLog(this.#path) <= MOST_FRAMES) return;
     try {
-      this.#writer.checkpoint();
+      if (this.#writer.framesInLog() > MOST_FRAMES) this.#writer.checkpoint();
     } catch {
       // The disk does not answer: the next commit will say so.
     }
