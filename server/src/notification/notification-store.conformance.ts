@@ -6,6 +6,7 @@ import { AUTO, type Lane, type NotificationBody, writeBody } from './notificatio
 import type {
   Claim,
   Completion,
+  Edit,
   NewNotification,
   NotificationStore,
   QueueEntry,
@@ -431,9 +432,16 @@ export function runNotificationStoreConformance(
           priority: 'high',
         });
         const from = bodyOf({ sendAt: NOW + 1000, routes: [['email'], ['in_app']] });
-        const change = { from, to: body, lane: 0, nextAt: NOW + 9000 } as const;
+        const changes = { priority: { from: 'medium', to: 'high' } };
+        const change: Edit = { from, to: body, lane: 0, nextAt: NOW + 9000, at: NOW + 5, changes };
         assert.equal(await bench.store.edit(id, change), 'edited');
         assert.equal(await bench.store.edit(id, change), 'changed', 'by the edit before');
+        const event = { at: NOW + 5, type: 'edited', detail: { changes } };
+        assert.deepEqual(
+          await bench.events.timeline(id + 1, id + 2),
+          [id + 1, id + 2].map((messageId) => ({ messageId, ...event })),
+          'with the edit and once, although it was tried again',
+        );
         assert.deepEqual((await bench.store.get(APPLICATION, id))?.body, body);
         assert.deepEqual(
           await bench.store.takeDue(1, { ...ALL, until: NOW + 9000 }),
@@ -444,9 +452,26 @@ export function runNotificationStoreConformance(
           (await bench.store.takeDue(0, { ...ALL, until: NOW + 9000, limit: 1 })).length,
           1,
         );
-        const late = { from: body, to: bodyOf(), lane: 1, nextAt: NOW } as const;
+        const late: Edit = { ...change, from: body, to: bodyOf(), lane: 1, nextAt: NOW };
         assert.equal(await bench.store.edit(id, late), 'refused', 'one of them is due');
         assert.equal(await bench.store.edit(999, late), 'refused');
+        assert.equal((await bench.events.timeline(id + 1, id + 2)).length, 2);
+      });
+
+      it('tells nothing of an edit that changed nothing', async () => {
+        await using bench = await open();
+        const id = await accept(bench.store, {}, { sendAt: NOW + 1000 });
+        const from = bodyOf({ sendAt: NOW + 1000 });
+        const edit: Edit = {
+          from,
+          to: from,
+          lane: 1,
+          nextAt: NOW + 1000,
+          at: NOW + 5,
+          changes: {},
+        };
+        assert.equal(await bench.store.edit(id, edit), 'edited');
+        assert.deepEqual(await bench.events.timeline(id + 1, id + 1), []);
       });
 
       it('knows a key that was used, and by which request', async () => {
@@ -475,6 +500,12 @@ export function runNotificationStoreConformance(
         assert.deepEqual(
           record?.messages.map(({ status }) => status),
           ['cancelled', 'delivered', 'cancelled'],
+        );
+        const event = { at: NOW + 1, type: 'cancelled', detail: { status: 'cancelled' } };
+        assert.deepEqual(
+          await bench.events.timeline(id + 1, id + 3),
+          [id + 1, id + 3].map((messageId) => ({ messageId, ...event })),
+          'with the cancellation and once',
         );
         assert.deepEqual(await bench.store.cancel(999, NOW), []);
       });
@@ -589,6 +620,12 @@ export function runNotificationStoreConformance(
           ids.map(async (id) => (await bench.store.getByMessage(null, id))?.messages[0]?.status),
         );
         assert.deepEqual(statuses.sort(), ['accepted', 'failed', 'sending'], 'the limit held');
+        const told = await Promise.all(ids.map((id) => bench.events.timeline(id, id)));
+        assert.deepEqual(
+          told.flat().map(({ at, type }) => ({ at, type })),
+          [1, 2].map(() => ({ at: NOW, type: 'redriven' })),
+          'in the timeline of those that were taken',
+        );
       });
 
       it('takes only failed messages, only of the application, only those named', async () => {

@@ -5,6 +5,10 @@
  * nothing spans two calls, and `search` may lag behind. A write that resolved is durable. A write
  * that was refused with `store_unavailable` may have happened; repeating it with the same
  * idempotency key, or with the same claim, does it at most once. Errors: only ServiceError.
+ *
+ * What somebody has asked for (`edit`, `cancel`, `redrive`) brings its event into the timeline of each
+ * message it has changed, and neither exists without the other. An engine whose events lie in another
+ * store keeps them with the rows, in the same transaction, until that store has taken them.
  */
 import type { MessageStatus } from '@tidings/contracts/common';
 import type { Ledger, MessageSummary } from '@tidings/contracts/notification';
@@ -102,6 +106,17 @@ export interface Completion {
   at: number;
 }
 
+export interface Edit {
+  from: NotificationBody;
+  to: NotificationBody;
+  lane: Lane;
+  nextAt: number;
+  /** When it was asked for. ms since 1970. */
+  at: number;
+  /** By field, what the timeline tells of it. */
+  changes: Record<string, unknown>;
+}
+
 export interface SearchFilter {
   /** null is every application (operators only). */
   applicationId: number | null;
@@ -187,21 +202,20 @@ export interface NotificationStore {
 
   /**
    * Replaces the body `from` by another while every message is still `scheduled`: `refused` when one
-   * is not, `changed` when the body is no longer the one that was read. Atomic.
+   * is not, `changed` when the body is no longer the one that was read. Atomic, with the event `edited`
+   * that tells the `changes`; without any there is none.
    */
-  edit(
-    id: number,
-    change: { from: NotificationBody; to: NotificationBody; lane: Lane; nextAt: number },
-  ): Promise<'edited' | 'changed' | 'refused'>;
+  edit(id: number, edit: Edit): Promise<'edited' | 'changed' | 'refused'>;
 
-  /** Cancels the messages that are not claimed and have not ended; their ids. */
+  /** Cancels the messages that are not claimed and have not ended, with the event `cancelled`; their ids. */
   cancel(id: number, at: number): Promise<number[]>;
 
   /** Removes a notification, its messages and events when all of them have ended; false otherwise. Atomic. */
   delete(id: number): Promise<boolean>;
 
   /**
-   * Gives failed messages (`failed` only) new attempts, the i-th at `startAt + i × intervalMs`.
+   * Gives failed messages (`failed` only) new attempts, the i-th at `startAt + i × intervalMs`, with the
+   * event `redriven`.
    * Resolves with how many were taken of at most `limit`.
    */
   redrive(

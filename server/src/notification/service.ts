@@ -17,10 +17,10 @@ import {
 import { changesOf, requestOf } from './edited-request.ts';
 import { digestKey } from './idempotency.ts';
 import { laneOf, type NotificationBody, type NotificationRecord } from './notification.ts';
-import type { FoundMessage, SearchFilter } from './notification-store.ts';
+import type { Edit, FoundMessage, SearchFilter } from './notification-store.ts';
 
 export interface NotificationServiceOptions extends AcceptanceOptions {
-  events: EventStore;
+  events: Pick<EventStore, 'timeline'>;
   hints: Hints;
 }
 
@@ -54,7 +54,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
     caller: Caller,
     { body, applicationId }: NotificationRecord,
     change: EditNotification,
-  ) {
+  ): Edit {
     const now = clock.now();
     const owner: Caller = { ...caller, applicationId, kind: body.test ? 'test' : 'live' };
     const { createdAt, resendOf, batch } = body;
@@ -64,17 +64,9 @@ export function createNotificationService(options: NotificationServiceOptions) {
       resendOf,
       batch,
     };
-    return { from: body, to, lane: laneOf(to.priority), nextAt: Math.max(to.sendAt ?? now, now) };
-  }
-
-  async function note(
-    messageIds: readonly number[],
-    type: string,
-    detail: MessageEvent['detail'] = null,
-  ): Promise<void> {
-    await events.append(
-      messageIds.map((messageId) => ({ messageId, at: clock.now(), type, detail })),
-    );
+    const nextAt = Math.max(to.sendAt ?? now, now);
+    const changes = changesOf(body, to);
+    return { from: body, to, lane: laneOf(to.priority), nextAt, at: now, changes };
   }
 
   return {
@@ -98,14 +90,8 @@ export function createNotificationService(options: NotificationServiceOptions) {
     async edit(caller: Caller, id: number, change: EditNotification): Promise<NotificationRecord> {
       for (let attempt = 0; attempt < EDIT_ATTEMPTS; attempt++) {
         const found = await changeable(caller, id);
-        const edit = changed(caller, found, change);
-        const done = await store.edit(id, edit);
-        if (done === 'edited') {
-          const changes = changesOf(edit.from, edit.to);
-          const messageIds = found.messages.map((message) => message.id);
-          if (Object.keys(changes).length > 0) await note(messageIds, 'edited', { changes });
-          return record(caller, id);
-        }
+        const done = await store.edit(id, changed(caller, found, change));
+        if (done === 'edited') return record(caller, id);
         if (done === 'refused') {
           throw new ServiceError('conflict', {
             detail: 'The notification is no longer scheduled, so it cannot be edited.',
@@ -127,7 +113,6 @@ export function createNotificationService(options: NotificationServiceOptions) {
           detail: 'Every message has been sent or has ended, so there is nothing to cancel.',
         });
       }
-      await note(cancelled, 'cancelled', { status: 'cancelled' });
       for (const messageId of cancelled) hints.publish(messageTopic(messageId), null);
       return record(caller, id);
     },

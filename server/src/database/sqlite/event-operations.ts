@@ -9,7 +9,7 @@ export type EventArgument = [messageId: number, at: number, type: string, detail
 
 export function eventOperations(database: DatabaseSync): OperationSet & {
   changed: (messageId: number, at: number) => void;
-  happened: (messageId: number, at: number, type: string) => void;
+  happened: (messageId: number, at: number, type: string, detail?: string | null) => void;
 } {
   const next = sequenceOf(database, 'event');
   const insert = database.prepare('INSERT INTO event VALUES (?, ?, ?, ?, ?)');
@@ -24,8 +24,8 @@ export function eventOperations(database: DatabaseSync): OperationSet & {
     changed(messageId, at) {
       insert.run(next(), messageId, at, CHANGED, null);
     },
-    happened(messageId, at, type) {
-      insert.run(next(), messageId, at, type, null);
+    happened(messageId, at, type, detail = null) {
+      insert.run(next(), messageId, at, type, detail);
     },
   };
 }

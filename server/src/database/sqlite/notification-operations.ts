@@ -58,7 +58,12 @@ export type EditArgument = [
   lane: number,
   nextAt: number,
   at: number,
+  /** Of the event; null for none. */
+  detail: string | null,
 ];
+
+/** Of the event of each message that was cancelled. */
+const CANCELLED = JSON.stringify({ status: 'cancelled' });
 
 export interface PruneAnswer {
   removed: number;
@@ -70,7 +75,7 @@ export interface NotificationOperationsOptions {
   /** Marks a message as changed for the projection (event-operations.ts). */
   changed: (messageId: number, at: number) => void;
   /** Adds an event to the timeline of a message, which also marks it as changed. */
-  happened: (messageId: number, at: number, type: string) => void;
+  happened: (messageId: number, at: number, type: string, detail?: string | null) => void;
   /** Takes the inbox items of messages `first` to `last` away (inbox-operations.ts). */
   removeItems: (first: number, last: number, at: number) => void;
   index: IdempotencyIndex;
@@ -251,7 +256,10 @@ export function notificationOperations(
     return due;
   }
 
-  function edit([id, from, to, lane, nextAt, at]: EditArgument): 'edited' | 'changed' | 'refused' {
+  function edit([id, from, to, lane, nextAt, at, detail]: EditArgument):
+    | 'edited'
+    | 'changed'
+    | 'refused' {
     const notification = selectNotification.get(id) as
       | { message_count: number; body: string }
       | undefined;
@@ -263,7 +271,10 @@ export function notificationOperations(
     if (writeBody(readBody(notification.body)) !== from) return 'changed';
     updateBody.run(to, id);
     reschedule.run(lane, nextAt, at, id + 1, last);
-    for (let message = id + 1; message <= last; message++) changed(message, at);
+    for (let message = id + 1; message <= last; message++) {
+      if (detail === null) changed(message, at);
+      else happened(message, at, 'edited', detail);
+    }
     return 'edited';
   }
 
@@ -272,7 +283,7 @@ export function notificationOperations(
     const cancelled: number[] = [];
     for (let message = id + 1; message <= id + (notification?.message_count ?? 0); message++) {
       if (cancel.run(at, message).changes === 0) continue;
-      changed(message, at);
+      happened(message, at, 'cancelled', CANCELLED);
       cancelled.push(message);
     }
     return cancelled;

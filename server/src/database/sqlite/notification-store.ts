@@ -7,7 +7,6 @@ import type { Ledger } from '@tidings/contracts/notification';
 import { firstIdAt } from '../../id.ts';
 import {
   type Lane,
-  type NotificationBody,
   type NotificationRecord,
   readBody,
   writeBody,
@@ -16,6 +15,7 @@ import type {
   AcceptResult,
   Claim,
   Completion,
+  Edit,
   FoundMessage,
   IdempotencyKey,
   NewNotification,
@@ -182,14 +182,10 @@ export class SqliteNotificationStore implements NotificationStore {
 
   edit(
     id: number,
-    {
-      from,
-      to,
-      lane,
-      nextAt,
-    }: { from: NotificationBody; to: NotificationBody; lane: Lane; nextAt: number },
+    { from, to, lane, nextAt, at, changes }: Edit,
   ): Promise<'edited' | 'changed' | 'refused'> {
-    const argument: EditArgument = [id, writeBody(from), writeBody(to), lane, nextAt, to.createdAt];
+    const detail = Object.keys(changes).length > 0 ? JSON.stringify({ changes }) : null;
+    const argument: EditArgument = [id, writeBody(from), writeBody(to), lane, nextAt, at, detail];
     return this.#writer.call('edit', argument);
   }
 
