@@ -360,7 +360,10 @@ export function notificationOperations(
 function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: number): void {
   // Rows are in the order of time, so a binary search over the integer key finds the first one.
   const bounds = database
-    .prepare('SELECT min(seq) AS low, max(seq) AS high FROM idempotency')
+    // Two look-ups: asked for both at once, SQLite reads the whole table.
+    .prepare(
+      'SELECT (SELECT min(seq) FROM idempotency) AS low, (SELECT max(seq) FROM idempotency) AS high',
+    )
     .get() as {
     low: number | null;
     high: number | null;
