@@ -26,6 +26,7 @@ export function checkContent(check: ContentCheck): void {
     checkLinks(request.content);
   }
   const named = routes.flat().filter((channel) => channel !== AUTO);
+  if (request.content) checkMarkup(check, request.content, named);
   const field = request.channels ? 'channels' : 'route';
   for (const [i, channel] of named.entries()) {
     const adapter = adapters.adapter(channel) as AdapterDefinition;
@@ -73,6 +74,20 @@ function checkReachable(
   ]);
 }
 
+/** Before anything is compiled: how much markup there is on all channels that may be tried. */
+function checkMarkup(
+  { templates, adapters }: ContentCheck,
+  content: Content,
+  named: readonly string[],
+): void {
+  const count = templates.countMarkup();
+  for (const channel of new Set(named.length > 0 ? named : adapters.channels())) {
+    const adapter = adapters.adapter(channel) as AdapterDefinition;
+    const inline = channelContentOf(content, adapter);
+    if (inline !== undefined) whereSent(content, adapter, inline, () => count(inline));
+  }
+}
+
 function checkInline(
   { templates, request }: ContentCheck,
   content: Content,
@@ -88,10 +103,22 @@ function checkInline(
       },
     ]);
   }
+  whereSent(content, adapter, inline, () =>
+    templates.checkInline(inline, adapter.channel, request.data ?? {}),
+  );
+}
+
+/** Runs a check of one channel's content; the paths of its faults become those of the request. */
+function whereSent(
+  content: Content,
+  adapter: AdapterDefinition,
+  inline: ChannelContent,
+  check: () => void,
+): void {
   const own = content.channels?.[adapter.channel];
   const base = own ? `body.content.channels.${adapter.channel}` : 'body.content';
   try {
-    templates.checkInline(inline, adapter.channel, request.data ?? {});
+    check();
   } catch (error) {
     if (!(error instanceof ServiceError) || !error.errors) throw error;
     throw invalid(
@@ -100,6 +127,7 @@ function checkInline(
         const at = own ? path : sentAs(path, inline, content);
         return { path: at ? `${base}.${at}` : base, message };
       }),
+      error.hint,
     );
   }
 }

@@ -75,7 +75,8 @@ describe('faults', () => {
 });
 
 describe('limits', () => {
-  const { sourceLength, totalLength, markups, markupLength, depth, values } = COMPILE_LIMITS;
+  const { sourceLength, totalLength, markup, depth, values } = COMPILE_LIMITS;
+  const { count, length, terms } = markup;
 
   /** A content just within a limit, the same a little over it, and what is said then. */
   const cases: [name: string, within: object, over: object, path: string, message: RegExp][] = [
@@ -93,15 +94,27 @@ describe('limits', () => {
     ],
     [
       'outputs and tags',
-      { a: '{{ a }}'.repeat(markups / 2), b: '{% # a %}'.repeat(markups / 2) },
-      { a: '{{ a }}'.repeat(markups / 2), b: '{% # a %}'.repeat(markups / 2 + 1) },
+      { a: '{{ a }}'.repeat(count / 2), b: '{% # a %}'.repeat(count / 2) },
+      { a: '{{ a }}'.repeat(count / 2), b: '{% # a %}'.repeat(count / 2 + 1) },
       ...(['b', /more than 2500 outputs and tags/] as const),
     ],
     [
       'characters of outputs and tags',
-      { a: `{{ a${' '.repeat(markupLength - 7)} }}${'x'.repeat(markupLength)}` },
-      { a: `{{ "}}" ${'1 '.repeat(markupLength / 2)}}}` },
+      { a: `{{ a${' '.repeat(length - 7)} }}${'x'.repeat(length)}` },
+      { a: `{{ "}}" ${'1 '.repeat(length / 2)}}}` },
       ...(['a', /outputs and tags are longer/] as const),
+    ],
+    [
+      'filters of one output',
+      { a: `{{ a${'|upcase'.repeat(terms / 2 - 5)} }}` },
+      { a: `{{ a${'|upcase'.repeat(terms / 2)} }}` },
+      ...(['a', /more than 20000 names, values, filters and signs/] as const),
+    ],
+    [
+      'values of one tag',
+      { a: `{% cycle ${'1,'.repeat(terms / 2 - 5)}1 %}` },
+      { a: `{% cycle ${'1,'.repeat(terms / 2)}1 %}` },
+      ...(['a', /more than 20000 names, values, filters and signs/] as const),
     ],
     ['tags within tags', { a: blocks(16) }, { a: blocks(17) }, 'a', /tags are nested deeper/],
     [
@@ -119,7 +132,7 @@ describe('limits', () => {
     [
       'variables within variables beyond the stack',
       {},
-      { a: `{{ ${'a['.repeat(30_000)}b${']'.repeat(30_000)} }}` },
+      { a: `{{ ${'a['.repeat(6000)}b${']'.repeat(6000)} }}` },
       ...(['a', /nested too deeply|variables are nested deeper/] as const),
     ],
     [

@@ -13,6 +13,7 @@ import type { Template } from 'liquidjs';
 import { type FieldError, invalid } from '../errors.ts';
 import { describeFault } from './fault.ts';
 import { parseTemplate } from './liquid.ts';
+import { excessMarkup, type Markup, measureMarkup, NO_MARKUP } from './markup.ts';
 import { type Parts, partsOf, plainPartsOf } from './parts.ts';
 
 export const COMPILE_LIMITS = {
@@ -20,10 +21,12 @@ export const COMPILE_LIMITS = {
   sourceLength: 500_000,
   /** Characters of all templates of a content. Text without markup does not count. */
   totalLength: 1_000_000,
-  /** Outputs and tags of all templates of a content. The parser of liquidjs takes the square of them: 10 ms for so many, 12 s for 100,000. */
-  markups: 2500,
-  /** Characters within those: 200 ms of the parser at the slowest. */
-  markupLength: 100_000,
+  /**
+   * Of all templates of a content: outputs and tags (liquidjs takes 4 to 7 µs for one, and the square of
+   * them when there are tens of thousands), characters within them, and names, values and signs
+   * (up to 2 µs for one). 30 ms of the parser at the slowest.
+   */
+  markup: { count: 2500, length: 100_000, terms: 20_000 },
   /** Nested objects and arrays of a content. */
   depth: 16,
   /** Strings, numbers, objects … of a content. */
@@ -63,8 +66,7 @@ export function compileContent(content: ChannelContent, options: CompileOptions)
     texts: [],
     errors: [],
     length: 0,
-    markups: 0,
-    markupLength: 0,
+    markup: { ...NO_MARKUP },
     values: 0,
   };
   const root = compileValue(content, [], compiler);
@@ -77,8 +79,7 @@ interface Compiler {
   texts: CompiledText[];
   errors: FieldError[];
   length: number;
-  markups: number;
-  markupLength: number;
+  markup: Markup;
   values: number;
 }
 
@@ -115,11 +116,12 @@ function refuse(path: readonly string[], message: string, compiler: Compiler): C
 }
 
 function compileString(source: string, path: readonly string[], compiler: Compiler): CompiledNode {
-  const markup = measureMarkup(source);
-  if (markup.count === 0) return { kind: 'constant', value: source };
+  const { count, length, terms } = measureMarkup(source, COMPILE_LIMITS.markup);
+  if (count === 0) return { kind: 'constant', value: source };
   compiler.length += source.length;
-  compiler.markups += markup.count;
-  compiler.markupLength += markup.length;
+  compiler.markup.count += count;
+  compiler.markup.length += length;
+  compiler.markup.terms += terms;
   const excess = excessOf(source, compiler);
   if (excess !== undefined) return refuse(path, excess, compiler);
   const place = { path: path.join('.'), html: compiler.htmlFields.has(path[0] as string) };
@@ -141,7 +143,7 @@ function compileTemplate(source: string, html: boolean): TemplateForm {
   return parts === undefined ? { kind: 'liquid', templates } : { kind: 'parts', parts };
 }
 
-function excessOf(source: string, { length, markups, markupLength }: Compiler): string | undefined {
+function excessOf(source: string, { length, markup }: Compiler): string | undefined {
   const limits = COMPILE_LIMITS;
   if (source.length > limits.sourceLength) {
     return `is longer than ${limits.sourceLength} characters`;
@@ -149,38 +151,5 @@ function excessOf(source: string, { length, markups, markupLength }: Compiler): 
   if (length > limits.totalLength) {
     return `the templates together are longer than ${limits.totalLength} characters`;
   }
-  if (markups > limits.markups) {
-    return `the templates together have more than ${limits.markups} outputs and tags`;
-  }
-  if (markupLength > limits.markupLength) {
-    return `the outputs and tags are longer than ${limits.markupLength} characters`;
-  }
-  return undefined;
-}
-
-/**
- * How many outputs and tags there are, and how long: at most, since what a quoted text or a
- * comment hides is counted too. Linear, unlike the parser, and stops once there are too many.
- */
-function measureMarkup(source: string): { count: number; length: number } {
-  let count = 0;
-  let length = 0;
-  let from = nextMarkup(source, 0);
-  while (from !== -1 && count <= COMPILE_LIMITS.markups) {
-    const next = nextMarkup(source, from + 2);
-    const segment = source.slice(from, next === -1 ? undefined : next);
-    const end = Math.max(segment.lastIndexOf('}}'), segment.lastIndexOf('%}'));
-    count += 1;
-    length += end === -1 ? segment.length : end + 2;
-    from = next;
-  }
-  return { count, length };
-}
-
-function nextMarkup(source: string, from: number): number {
-  let at = source.indexOf('{', from);
-  while (at !== -1 && source[at + 1] !== '{' && source[at + 1] !== '%') {
-    at = source.indexOf('{', at + 1);
-  }
-  return at;
+  return excessMarkup(markup, limits.markup);
 }

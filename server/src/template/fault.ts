@@ -1,6 +1,6 @@
 /** What went wrong in a template, in words for its author. */
 import { LiquidError } from 'liquidjs';
-import { RenderLimitError } from './work.ts';
+import { WorkLimitError } from './work.ts';
 
 const MESSAGE_LENGTH = 300;
 
@@ -23,7 +23,7 @@ function causeOf(error: unknown): unknown {
   return cause;
 }
 
-/** Whether the error is a bound of ours that was reached. */
-export function isLimit(error: unknown): boolean {
-  return causeOf(error) instanceof RenderLimitError;
+/** Whether a rendering was given up because its units of work had run out. */
+export function isOutOfWork(error: unknown): boolean {
+  return causeOf(error) instanceof WorkLimitError;
 }

@@ -26,6 +26,9 @@ export interface TemplateFilter {
   escapes: boolean;
 }
 
+/** The filter that provides for a missing value. */
+export const TOLERANT_FILTER = 'default';
+
 /** Applies a filter and pays for it. */
 export function applyFilter(
   filter: TemplateFilter,
@@ -262,7 +265,7 @@ const TABLE: Record<string, FilterFunction> = {
     ],
     { searches: true },
   ),
-  default: defaultTo,
+  [TOLERANT_FILTER]: defaultTo,
   slice,
   date,
   json: ({ work }, value) => toJson(value, work),

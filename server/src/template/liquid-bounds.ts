@@ -11,6 +11,7 @@ import {
   evalToken,
   evalTokenValue,
   ForTag,
+  IfTag,
   type Liquid,
   type PropertyAccessToken,
   type RangeToken,
@@ -19,15 +20,42 @@ import {
   TokenKind,
   TypeGuards,
   toValueSync,
+  UnlessTag,
   Value,
 } from 'liquidjs';
-import { workOf } from './liquid-context.ts';
+import { TOLERANT_FILTER } from './filter.ts';
+import { type BoundedContext, workOf } from './liquid-context.ts';
 import { operators } from './liquid-operators.ts';
 import { withoutDrop } from './value.ts';
 import { RenderLimitError } from './work.ts';
 
 /** Tags within tags, and variables within the brackets of variables. */
 const MAX_DEPTH = 16;
+
+/** Evaluates what a template provides for the absence of: a variable that is missing is not told. */
+function* tolerating(
+  context: Context,
+  evaluation: Iterator<unknown, unknown, unknown>,
+): Generator<unknown, unknown, unknown> {
+  const { state } = context as BoundedContext;
+  state.tolerant += 1;
+  try {
+    return yield evaluation;
+  } finally {
+    state.tolerant -= 1;
+  }
+}
+
+const valueOfLibrary = Value.prototype.value;
+
+function tolerantValue(this: Value, context: Context, lenient?: boolean) {
+  return tolerating(context, valueOfLibrary.call(this, context, lenient));
+}
+
+/** Whether a tag asks about its values rather than showing them. */
+function isCondition(template: Template): boolean {
+  return template instanceof IfTag || template instanceof UnlessTag || template instanceof CaseTag;
+}
 
 /** The library's `case` with the comparison above: its own compares nested arrays for free. */
 export class BoundedCase extends CaseTag {
@@ -38,7 +66,7 @@ export class BoundedCase extends CaseTag {
     let found = false;
     for (const { values, templates } of this.branches) {
       for (const token of values) {
-        const value = yield evalToken(token, context);
+        const value = yield tolerating(context, evalToken(token, context));
         if (!(yield equals(target, value, context))) continue;
         found = true;
         yield renderer.renderTemplates(templates, context, emitter);
@@ -97,8 +125,12 @@ export function secure(templates: readonly Template[], liquid: Liquid, depth = 0
     if (template instanceof ForTag) secureFor(template);
     else if (template instanceof CycleTag) secureCycle(template, liquid);
     const { arguments: list, children }: Template = template;
+    const asks = isCondition(template);
     for (const argument of list?.call(template) ?? []) {
       secureToken(argument, 0);
+      if (!(argument instanceof Value)) continue;
+      if (asks || argument.filters.some(({ name }) => name === TOLERANT_FILTER))
+        argument.value = tolerantValue as typeof argument.value;
     }
     if (children !== undefined) {
       secure(toValueSync(children.call(template, false, true)) as Template[], liquid, depth + 1);

@@ -40,9 +40,18 @@ export class BoundedContext extends Context {
   // liquidjs declares the two below to be generators; it takes a plain value as well.
 
   override _get(path: unknown[]): IterableIterator<unknown> {
-    let value = this.#root(path[0]);
+    const scope = this.#scopeOf(path[0]);
+    const root = scope === undefined ? this.#root(path[0]) : scope[path[0] as string];
+    let value = root;
     for (let i = 1; i < path.length; i++) value = this.readProperty(value, path[i]);
+    if (value === undefined) this.#miss(path, scope !== undefined && root === undefined);
     return this.#paid(value) as IterableIterator<unknown>;
+  }
+
+  /** A name that the template itself has given to nothing was told when it was given. */
+  #miss(path: readonly unknown[], wasGiven: boolean): void {
+    const isNamed = path.every((key) => typeof key === 'string' || typeof key === 'number');
+    if (isNamed && !wasGiven) this.state.miss(path as (string | number)[]);
   }
 
   override _getFromScope(scope: unknown, path: unknown[] | string): IterableIterator<unknown> {
@@ -60,12 +69,17 @@ export class BoundedContext extends Context {
   }
 
   #root(key: unknown): unknown {
+    return typeof key === 'string' || typeof key === 'number' ? this.state.root(key) : undefined;
+  }
+
+  /** The innermost scope that has a name of the template's own. */
+  #scopeOf(key: unknown): Record<string, unknown> | undefined {
     if (typeof key !== 'string' && typeof key !== 'number') return undefined;
     for (let i = this.#scopes.length - 1; i >= 0; i--) {
       const scope = this.#scopes[i] as Record<string, unknown>;
-      if (key in scope) return scope[key];
+      if (key in scope) return scope;
     }
-    return this.state.root(key);
+    return undefined;
   }
 
   /** Whoever gets an array or object may go through it, as `for` does before its first turn. */

@@ -9,11 +9,12 @@
  * would still work for free are replaced (liquid-bounds.ts).
  * It knows nothing of contents and fields; compile.ts does.
  */
-import { type Context, Liquid, type Template, toValueSync } from 'liquidjs';
+import { type Context, Liquid, type Template, Tokenizer, toValueSync } from 'liquidjs';
 import { applyFilter, FILTERS } from './filter.ts';
 import { BoundedCase, costOf, secure } from './liquid-bounds.ts';
 import { BoundedContext, BoundedEmitter, workOf } from './liquid-context.ts';
 import { operators } from './liquid-operators.ts';
+import { nextMarkup } from './markup.ts';
 import type { RenderState } from './render-state.ts';
 import { escapeHtml, toText } from './value.ts';
 
@@ -66,10 +67,23 @@ function escapeOutput(this: { context: Context }, value: unknown): string {
   return escapeHtml(toText(value, work), work);
 }
 
+/** Steps over the text between markup at once, where the library looks at each character in two ways. */
+class TextTokenizer extends Tokenizer {
+  override readHTMLToken(stopStrings: string[]) {
+    const begin = this.p;
+    const end = nextMarkup(this.input, begin);
+    this.p = end === -1 ? this.N : end;
+    const token = super.readHTMLToken(stopStrings);
+    token.begin = begin;
+    return token;
+  }
+}
+
 /** Parses a string. Throws liquidjs's errors and plain ones, all meant for the author. */
 export function parseTemplate(source: string, { html }: { html: boolean }): Template[] {
   const liquid = html ? htmlLiquid : textLiquid;
-  const templates = liquid.parse(source);
+  const tokens = new TextTokenizer(source, operators).readTopLevelTokens(liquid.options);
+  const templates = liquid.parser.parseTokens(tokens);
   secure(templates, liquid);
   return templates;
 }

@@ -15,19 +15,21 @@ import {
   type Token,
   TypeGuards,
 } from 'liquidjs';
-import { applyFilter, FILTERS, type TemplateFilter } from './filter.ts';
+import { applyFilter, FILTERS, type TemplateFilter, TOLERANT_FILTER } from './filter.ts';
 import type { RenderState } from './render-state.ts';
 import { escapeHtml, plainCopy, readPath, toText, withoutDrop } from './value.ts';
 
 export type VariablePath = readonly (string | number)[];
 
 /** A variable, or a value written in the template. */
-type Operand = { path: VariablePath } | { path: undefined; value: unknown };
+type Operand = { path: VariablePath; value?: undefined } | { path: undefined; value: unknown };
 
 interface PartOutput {
   source: Operand;
   filters: { filter: TemplateFilter; args: Operand[] }[];
   escape: boolean;
+  /** It has the filter `default`: that a variable is missing is provided for. */
+  tolerant: boolean;
 }
 
 export interface Parts {
@@ -61,7 +63,7 @@ export function plainPartsOf(source: string, html: boolean): Parts | undefined {
     const path = PLAIN_OUTPUT.exec(source)?.[1]?.split('.');
     if (path === undefined || NOT_ROOTS.has(path[0] as string)) return undefined;
     parts.texts.push(source.slice(from, at));
-    parts.outputs.push({ source: { path }, filters: [], escape: html });
+    parts.outputs.push({ source: { path }, filters: [], escape: html, tolerant: false });
     from = PLAIN_OUTPUT.lastIndex;
   }
   parts.texts.push(source.slice(from));
@@ -89,9 +91,10 @@ export function partsOf(templates: readonly Template[]): Parts | undefined {
 function outputOf({ value: { initial, filters } }: Output): PartOutput | undefined {
   const source = initial.postfix.length === 1 ? operandOf(initial.postfix[0]) : undefined;
   if (source === undefined) return undefined;
-  const output: PartOutput = { source, filters: [], escape: false };
+  const output: PartOutput = { source, filters: [], escape: false, tolerant: false };
   for (const { name, args } of filters) {
     const filter = FILTERS.get(name);
+    if (name === TOLERANT_FILTER) output.tolerant = true;
     if (filter === undefined) {
       // Not one of an author, who could not name it: liquidjs has added its outputEscape.
       output.escape = true;
@@ -143,20 +146,23 @@ export function renderParts({ texts, outputs }: Parts, state: RenderState): stri
   return text;
 }
 
-function evaluate({ source, filters }: PartOutput, state: RenderState): unknown {
-  let value = read(source, state);
+function evaluate({ source, filters, tolerant }: PartOutput, state: RenderState): unknown {
+  let value = read(source, tolerant, state);
   for (let i = 0; i < filters.length; i++) {
     const { filter, args } = filters[i] as PartOutput['filters'][number];
-    const values = args.map((operand) => read(operand, state));
+    const values = args.map((operand) => read(operand, tolerant, state));
     value = applyFilter(filter, state, value, values);
   }
   return value;
 }
 
-function read(operand: Operand, state: RenderState): unknown {
-  if (operand.path === undefined) return operand.value;
-  const value = readPath(state.data, operand.path, state.work);
-  return typeof value === 'string' ? value : plainCopy(value, state.work);
+function read({ path, value }: Operand, tolerant: boolean, state: RenderState): unknown {
+  if (path === undefined) return value;
+  const found = readPath(state.data, path, state.work);
+  if (typeof found === 'string') return found;
+  const copy = plainCopy(found, state.work);
+  if (copy === undefined && !tolerant) state.miss(path);
+  return copy;
 }
 
 /** The variables the parts read, in their order. */

@@ -322,3 +322,55 @@ describe('nothing runs', () => {
     assert.equal(({} as Record<string, unknown>)['polluted'], undefined);
   });
 });
+
+describe('variables that are missing', () => {
+  const holesOf = (text: string, data: unknown = {}): string[] | undefined => {
+    let told: string[] | undefined;
+    const compiled = compileContent({ text }, { htmlFields: [] });
+    renderContent(compiled, data, {
+      ...OPTIONS,
+      onMissing: (names) => {
+        told = names;
+      },
+    });
+    return told;
+  };
+  const NEEDS_LIQUID = '{% if true %}{% endif %}';
+
+  test('are told once each, in the order in which they were met, by parts and by liquidjs', () => {
+    const table: [text: string, names: string[] | undefined][] = [
+      ['{{ name }} {{ user.name }} {{ name }}', ['name', 'user.name']],
+      ['{{ here }}{{ none }}{{ empty_text }}{{ list[0] }}', undefined],
+      ['{{ list[7] }}{{ here.x }}{{ a["b c"] }}', ['list.7', 'here.x', 'a["b c"]']],
+      ['{{ here | append: other | append: "x" }}', ['other']],
+      ['{{ name | default: "x" }}{{ name | upcase | default: y }}', undefined],
+      ['{{ name | upcase }}', ['name']],
+    ];
+    const data = { here: 'x', none: null, empty_text: '', list: [1] };
+    for (const [text, names] of table) {
+      assert.deepEqual(holesOf(text, data), names, text);
+      assert.deepEqual(holesOf(NEEDS_LIQUID + text, data), names, text);
+    }
+  });
+
+  test('are not those that a template asks about or gives itself', () => {
+    const asked = `{% if a %}{{ a }}{% elsif b.c == d %}{% endif %}{% unless e %}{% endunless %}
+      {% case f %}{% when g, 1 %}{% endcase %}{% assign h = i | default: 1 %}{{ h }}
+      {% capture j %}{% endcapture %}{{ j }}{% for k in l %}{{ k }}{{ forloop.index }}{% endfor %}`;
+    assert.equal(holesOf(asked, { l: [1] }), undefined);
+    assert.deepEqual(holesOf('{% assign a = b %}{{ a }}{{ a.c }}'), ['b']);
+    assert.deepEqual(holesOf('{% for a in b %}{{ a.c }}{% endfor %}', { b: [{}, { c: 1 }, {}] }), [
+      'a.c',
+    ]);
+    assert.deepEqual(holesOf('{% for a in b %}{% endfor %}{{ c[d] }}'), ['b', 'd']);
+    assert.deepEqual(holesOf('{% if a %}{% endif %}{{ a }}'), ['a']);
+  });
+
+  test('are told in part when they are many or long', () => {
+    const many = holesOf(Array.from({ length: 30 }, (_, i) => `{{ a${i} }}`).join('')) ?? [];
+    assert.deepEqual([many.length, many[0], many[19]], [20, 'a0', 'a19']);
+    const [long] = holesOf(`{{ ${'a'.repeat(5000)} }}`) ?? [];
+    assert.equal(long, `${'a'.repeat(99)}…`);
+    assert.equal(holesOf(`{{ a${'.b'.repeat(5000)} }}`)?.[0]?.length, 100);
+  });
+});

@@ -7,12 +7,19 @@ import { describeFault } from './fault.ts';
 import { renderTemplate } from './liquid.ts';
 import { renderParts } from './parts.ts';
 import { RenderState } from './render-state.ts';
+import { Work } from './work.ts';
 
-export type RenderOptions = DateOptions;
+export interface RenderOptions extends DateOptions {
+  /** Told which variables the text has holes for, if there are any: at most 20 names of 100 characters. */
+  onMissing?: (names: string[]) => void;
+  /** Units of work; RENDER_LIMITS.work when left out. */
+  work?: number;
+}
 
 /**
  * The content with every template replaced by its text; the structure is new, so the caller may
- * change it. Variables that are missing leave nothing behind.
+ * change it. Variables that are missing leave nothing behind; `onMissing` is told of those that were
+ * read, unless in a condition (`if`, `unless`, `case`) or in a value with the filter `default`.
  *
  * Throws only `invalid_data`, whose error names the field: when rendering takes more work or
  * makes more text than RENDER_LIMITS allow (a fault of the template as often as of the data,
@@ -23,7 +30,11 @@ export function renderContent(
   data: unknown,
   options: RenderOptions,
 ): ChannelContent {
-  return renderNode(compiled.root, new RenderState(data, options)) as ChannelContent;
+  const state = new RenderState(data, options, new Work(options.work));
+  const content = renderNode(compiled.root, state) as ChannelContent;
+  const { missing } = state;
+  if (missing !== undefined) options.onMissing?.(missing);
+  return content;
 }
 
 function renderNode(node: CompiledNode, state: RenderState): unknown {

@@ -285,6 +285,43 @@ describe('content given with a notification', () => {
     refused(() => check({ text: 'a' }, 'pigeon'), 'unknown_channel');
   });
 
+  test('is not rendered with what takes long before it is delivered', () => {
+    const slow = { text: '{{ b | slugify | size }}' };
+    const data = { b: 'a b'.repeat(100_000) };
+    assert.doesNotThrow(() => renderer.checkInline(slow, 'chat', data));
+    assert.deepEqual(render(slow, data), { text: '300000' });
+    assert.deepEqual(
+      paths(
+        refused(
+          () => renderer.checkInline({ text: '{{ b }}!' }, 'chat', { b: 'c' }),
+          'invalid_content',
+        ),
+      ),
+      ['text'],
+    );
+  });
+
+  test('has little markup, all channels together', () => {
+    const of = (...texts: string[]) => {
+      const count = renderer.countMarkup();
+      for (const text of texts) count({ text });
+    };
+    of('x'.repeat(500_000), '{'.repeat(1_000_000).replaceAll('{', '{ '));
+    of('{{ a }}'.repeat(250), '{{ a }}'.repeat(250));
+    of(`{{ a${' '.repeat(39_900)} }}`);
+    of(`{{ a${'|upcase'.repeat(1990)} }}`);
+    for (const texts of [
+      ['{{ a }}'.repeat(250), '{{ a }}'.repeat(251)],
+      [`{{ a${' '.repeat(40_000)} }}`],
+      [`{{ a${'|upcase'.repeat(1000)} }}`, `{{ a${'|upcase'.repeat(1000)} }}`],
+    ]) {
+      assert.deepEqual(paths(refused(() => of(...texts), 'invalid_content')), ['text']);
+    }
+    const count = renderer.countMarkup();
+    const deep = { payload: { a: [1, { b: '{{ a }}'.repeat(501) }] } };
+    assert.deepEqual(paths(refused(() => count(deep), 'invalid_content')), ['payload.a.1.b']);
+  });
+
   test('is told apart by channel and content, in any number and size', () => {
     for (let i = 0; i < 5000; i++) {
       assert.deepEqual(render({ text: `${i} {{ b }}` }, { b: i }), { text: `${i} ${i}` });

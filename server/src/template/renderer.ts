@@ -16,12 +16,14 @@ import {
   checkUnrendered,
   hasMarkup,
 } from './content-check.ts';
+import { isOutOfWork } from './fault.ts';
 import { InlineCache } from './inline-cache.ts';
 import { chooseLocale, dateLocale } from './locale.ts';
+import { MarkupAllowance } from './markup.ts';
 import { renderContent } from './render.ts';
 import type { PublishedTemplate } from './template-store.ts';
 import { knownTimezone } from './timezone.ts';
-import { missingVariables } from './variables.ts';
+import { readsRoot } from './variables.ts';
 import { compileVariablesSchema, type DataCheck } from './variables-schema.ts';
 
 export interface RenderRequest {
@@ -33,7 +35,19 @@ export interface RenderRequest {
   locale?: string | null;
   /** The recipient's, as the profile has it; anything unknown counts as UTC. */
   timezone?: string | null;
+  /** Told which variables the text has holes for, if there are any: at most 20 names of 100 characters. */
+  onMissing?: (names: string[]) => void;
 }
+
+/**
+ * Markup of the content that a notification brings along, all its channels together: what compiling
+ * them takes of the thread that accepts it stays within 10 ms. A template may have more of it.
+ */
+export const INLINE_MARKUP = { count: 500, length: 40_000, terms: 4000 } as const;
+/** Units of work for trying content with its data when it is accepted: 2 to 3 ms for each channel. */
+const TRIAL_WORK = 5000;
+const MARKUP_HINT =
+  'Put it in a template: a published version may have more, and is compiled once.';
 
 type Localized = Pick<PublishedTemplate, 'locale' | 'content' | 'translations'>;
 
@@ -106,15 +120,32 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
   function fillIn(
     channel: ChannelDefinition,
     source: CompiledContent,
-    { data, now, timezone }: RenderRequest,
+    { data, now, timezone, onMissing }: RenderRequest,
     locale?: string,
   ): ChannelContent {
     const content = renderContent(source, data, {
       now,
       locale,
       timezone: knownTimezone(timezone),
+      onMissing,
     });
     return accepted(channel, content);
+  }
+
+  /** What takes long is not refused by this: delivery has more time. */
+  function tryOut(
+    channel: ChannelDefinition,
+    source: CompiledContent,
+    data: Record<string, unknown>,
+  ): void {
+    let content: ChannelContent;
+    try {
+      content = renderContent(source, data, { now: clock.now(), work: TRIAL_WORK });
+    } catch (error) {
+      if (isOutOfWork((error as Error).cause)) return;
+      throw error;
+    }
+    accepted(channel, content);
   }
 
   return {
@@ -171,8 +202,9 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
     /**
      * Refuses content given with a notification when it is accepted, as far as is certain and
      * cheap: content without markup entirely; templates of text and outputs are rendered with the
-     * data; templates with tags are only compiled, because loops can take 100 ms and belong in
-     * delivery. @throws invalid_content or invalid_data with paths relative to the content
+     * data as far as that takes little; templates with tags are only compiled, because loops can take
+     * 100 ms and belong in delivery. What compiling takes, `countMarkup` has bounded before.
+     * @throws invalid_content or invalid_data with paths relative to the content
      */
     checkInline(content: ChannelContent, name: string, data: Record<string, unknown> = {}): void {
       const channel = channelOf(name);
@@ -184,8 +216,20 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
       refuse(checkUnrendered(channel, content));
       if (source.texts.some(({ kind }) => kind !== 'parts')) return;
       // Who it is for is known when it is sent.
-      if (missingVariables(source, data).some((variable) => /^user\b/.test(variable))) return;
-      fillIn(channel, source, { channel: name, data, now: clock.now() });
+      if (!Object.hasOwn(data, 'user') && readsRoot(source, 'user')) return;
+      tryOut(channel, source, data);
+    },
+
+    /**
+     * Counts the markup of the contents of one notification, one call for each channel.
+     * @throws invalid_content with the path of the string that is too much
+     */
+    countMarkup(): (content: ChannelContent) => void {
+      const allowance = new MarkupAllowance(INLINE_MARKUP);
+      return (content) => {
+        const fault = allowance.charge(content);
+        if (fault) throw invalid('invalid_content', [fault], MARKUP_HINT);
+      };
     },
   };
 }

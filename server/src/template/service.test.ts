@@ -130,7 +130,7 @@ describe('saving', () => {
     for (const [version, path] of [
       [large, 'body'],
       [many, 'body.translations'],
-      [busy, 'body'],
+      [busy, 'body.translations.ta.email.text'],
     ] as const) {
       const create = service.create(ONE, { key: 'a', ...version });
       assert.deepEqual(await refused(create, 'invalid_template'), [path]);

@@ -37,6 +37,13 @@ test('names that a template gives are not variables of the data', () => {
   ]);
 });
 
+test('looking for missing variables is paid for like a rendering', () => {
+  const data = { o: Object.fromEntries(Array.from({ length: 50_000 }, (_, i) => [`k${i}`, 1])) };
+  const counts = Array.from({ length: 100 }, (_, i) => `{{ o.size.a${i} }}`).join('');
+  const missing = missingVariables(compile(`{{ first }}${counts}{{ last }}`), data);
+  assert.deepEqual(missing, ['first', 'o.size.a0', 'o.size.a1', 'o.size.a2']);
+});
+
 test('missing variables are those that the data has not', () => {
   const compiled = compile(
     '{{ user.name }}{{ user.email }}{{ nothing }}{{ list[1] }}{{ list[2] }}{{ toString }}{{ list.size }}',

@@ -3,10 +3,8 @@ import { analyzeSync } from 'liquidjs';
 import type { CompiledContent, CompiledText } from './compile.ts';
 import { partVariables } from './parts.ts';
 import { readPath } from './value.ts';
-import { Work } from './work.ts';
-
-/** The segments of a variable's path; one in brackets is a path of its own. */
-type Segment = string | number | Segment[];
+import { type Segment, variableName } from './variable-name.ts';
+import { RenderLimitError, Work } from './work.ts';
 
 /**
  * The variables of the data that are read anywhere, each once, in the order of the content:
@@ -18,23 +16,37 @@ export function variablesOf(compiled: CompiledContent): string[] {
 }
 
 /**
- * Those of the variables that the data does not have; null counts as had. Of a path with
- * brackets only what is before them is looked for.
+ * Those of the variables that the data does not have, wherever they are read (a rendering tells only
+ * those whose absence it met); null counts as had. Of a path with brackets only what is before them is
+ * looked for. The list ends where looking takes more work than a rendering may.
  */
 export function missingVariables(compiled: CompiledContent, data: unknown): string[] {
   const missing: string[] = [];
+  const work = new Work();
   for (const [name, path] of pathsOf(compiled)) {
     const dynamic = path.findIndex((segment) => Array.isArray(segment));
     const known = (dynamic === -1 ? path : path.slice(0, dynamic)) as (string | number)[];
-    if (readPath(data, known, new Work()) === undefined) missing.push(name);
+    try {
+      if (readPath(data, known, work) === undefined) missing.push(name);
+    } catch (error) {
+      if (error instanceof RenderLimitError) break;
+      throw error;
+    }
   }
   return missing;
+}
+
+/** Whether a variable that begins with this name is read. For contents of parts only: others would be walked. */
+export function readsRoot({ texts }: CompiledContent, root: string): boolean {
+  return texts.some(
+    (text) => text.kind === 'parts' && partVariables(text.parts).some(([first]) => first === root),
+  );
 }
 
 function pathsOf({ texts }: CompiledContent): Map<string, Segment[]> {
   const paths = new Map<string, Segment[]>();
   for (const text of texts) {
-    for (const path of textPaths(text)) paths.set(nameOf(path), path);
+    for (const path of textPaths(text)) paths.set(variableName(path), path);
   }
   return paths;
 }
@@ -45,14 +57,4 @@ function textPaths(text: CompiledText): Segment[][] {
   return Object.values(globals).flatMap((variables) =>
     variables.map((variable) => variable.toArray() as Segment[]),
   );
-}
-
-function nameOf(path: readonly Segment[]): string {
-  return path
-    .map((segment, i) => {
-      if (Array.isArray(segment)) return `[${nameOf(segment)}]`;
-      if (!/^[\w-]+$/u.test(String(segment))) return `[${JSON.stringify(segment)}]`;
-      return i === 0 ? String(segment) : `.${segment}`;
-    })
-    .join('');
 }

@@ -25,6 +25,9 @@ export const RENDER_LIMITS = {
 /** Why a rendering was given up. Never leaves this folder: render.ts makes a ServiceError of it. */
 export class RenderLimitError extends Error {}
 
+/** The units have run out. */
+export class WorkLimitError extends RenderLimitError {}
+
 /** Characters that one unit pays for: the slowest filter takes some 15 ns for each. */
 const CHARACTERS_PER_UNIT = 32;
 /** Units of one node of a template: liquidjs takes 1 to 2 µs to visit one. */
@@ -32,11 +35,16 @@ const UNITS_PER_NODE = 4;
 
 /** The account of one rendering. Its methods `check` and `use` are those of a limiter of liquidjs. */
 export class Work {
-  #left: number = RENDER_LIMITS.work;
+  #left: number;
+
+  /** @param units less than RENDER_LIMITS.work where a rendering is only tried */
+  constructor(units: number = RENDER_LIMITS.work) {
+    this.#left = units;
+  }
 
   spend(units: number): void {
     this.#left -= units;
-    if (this.#left < 0) throw new RenderLimitError('takes too much work to render');
+    if (this.#left < 0) throw new WorkLimitError('takes too much work to render');
   }
 
   /** Called by liquidjs before each node, with the time, which is not looked at. */
