@@ -2,15 +2,15 @@
  * Finds adapters and providers by looking: `<folder>/<channel>/adapter.ts` and
  * `<folder>/<channel>/providers/<name>.ts`, in this folder and in the operator's plug-in folder.
  * Adding one is adding its file; nothing here names any. Accounts of providers from the plug-in folder
- * get a thread of their own.
+ * get a process of their own.
  */
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
-import type { Logger } from 'pino';
 import type { AdapterDefinition } from './adapter.ts';
-import { inOwnThread } from './plug-in-account.ts';
+import { inOwnProcess } from './plug-in-account.ts';
+import type { PlugInLog } from './plug-in-output.ts';
 import type { ProviderDefinition } from './provider.ts';
 
 export interface Catalog {
@@ -27,13 +27,10 @@ type Providers = Map<string, Map<string, ProviderDefinition>>;
 type Place = (definition: ProviderDefinition, file: string, channel: string) => ProviderDefinition;
 
 /**
- * @param log told when the thread of a plug-in ends
+ * @param log told when the process of a plug-in ends, and what it prints
  * @throws Error that names the file when a definition is missing, malformed or taken twice
  */
-export async function loadCatalog(
-  pluginFolder?: string,
-  log?: Pick<Logger, 'error'>,
-): Promise<Catalog> {
+export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promise<Catalog> {
   const adapters = new Map<string, AdapterDefinition>();
   const providers: Providers = new Map();
   const addFolder = async (folder: string, place: Place): Promise<void> => {
@@ -46,7 +43,7 @@ export async function loadCatalog(
   await addFolder(OWN_FOLDER, (definition) => definition);
   if (pluginFolder !== undefined) {
     await addFolder(pluginFolder, (definition, file, channel) =>
-      inOwnThread(definition, { file, name: `${channel}/${definition.name}`, log }),
+      inOwnProcess(definition, { file, name: `${channel}/${definition.name}`, log }),
     );
   }
   for (const channel of providers.keys()) {

@@ -1,12 +1,12 @@
 import assert from 'node:assert/strict';
-import { spawnSync } from 'node:child_process';
+import { spawn, spawnSync } from 'node:child_process';
+import { once } from 'node:events';
 import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
-import { describe, test } from 'node:test';
-import { setTimeout as sleep } from 'node:timers/promises';
-import { threadId } from 'node:worker_threads';
+import { after, describe, test } from 'node:test';
+import { Worker } from 'node:worker_threads';
 import { ManualClock } from '../../test/support/manual-clock.ts';
 import { until, within } from '../../test/support/within.ts';
 import { type Clock, systemClock } from '../clock.ts';
@@ -24,7 +24,12 @@ import {
 } from './provider.ts';
 
 const PLUG_INS = join(import.meta.dirname, '../../test/support/plug-ins');
-const LIMIT = { timeout: 30_000 };
+const LIMIT = { timeout: 60_000 };
+
+// As the program sets it: processes start from compiled code.
+const COMPILED = mkdtempSync(join(tmpdir(), 'tidings-compiled-'));
+process.env['NODE_COMPILE_CACHE'] = COMPILED;
+after(() => rmSync(COMPILED, { recursive: true, force: true }));
 
 interface Sent {
   /** What the plug-in does; left out, it says which account it is. */
@@ -46,6 +51,8 @@ function deliveryOf({ do: what = '', with: argument = '', id = 'msg_1' }: Sent):
 class PlugInUnderTest implements AsyncDisposable {
   readonly catalog: Catalog;
   readonly logged: { details: Record<string, unknown>; message: string }[];
+  /** What the plug-in wrote to its output. */
+  readonly printed: PlugInUnderTest['logged'];
   readonly #folder: string;
   readonly #clock: Clock;
   readonly #opened: { close?(): Promise<void> }[] = [];
@@ -53,12 +60,13 @@ class PlugInUnderTest implements AsyncDisposable {
   private constructor(
     folder: string,
     catalog: Catalog,
-    logged: PlugInUnderTest['logged'],
+    { logged, printed }: Pick<PlugInUnderTest, 'logged' | 'printed'>,
     clock: Clock,
   ) {
     this.#folder = folder;
     this.catalog = catalog;
     this.logged = logged;
+    this.printed = printed;
     this.#clock = clock;
   }
 
@@ -66,10 +74,14 @@ class PlugInUnderTest implements AsyncDisposable {
     const folder = mkdtempSync(join(tmpdir(), 'tidings-plug-in-'));
     cpSync(PLUG_INS, folder, { recursive: true });
     const logged: PlugInUnderTest['logged'] = [];
-    const error = (details: unknown, message?: string): void =>
-      void logged.push({ details: details as never, message: message ?? '' });
-    const catalog = await loadCatalog(folder, { error: error as never });
-    return new PlugInUnderTest(folder, catalog, logged, clock);
+    const printed: PlugInUnderTest['printed'] = [];
+    const into =
+      (lines: PlugInUnderTest['logged']) =>
+      (details: unknown, message?: string): void =>
+        void lines.push({ details: details as never, message: message ?? '' });
+    const [error, print] = [into(logged), into(printed)];
+    const catalog = await loadCatalog(folder, { error, warn: print, info: print } as never);
+    return new PlugInUnderTest(folder, catalog, { logged, printed }, clock);
   }
 
   get definition(): ProviderDefinition {
@@ -80,7 +92,7 @@ class PlugInUnderTest implements AsyncDisposable {
     return this.catalog.adapter('email') as AdapterDefinition;
   }
 
-  /** What its threads find when they start. */
+  /** What its processes find when they start. */
   set trouble(what: string) {
     writeFileSync(join(this.#folder, 'email/providers/trouble.txt'), what);
   }
@@ -115,8 +127,8 @@ function send(account: ProviderAccount, sent: Sent = {}): Promise<Outcome> {
   return within(20, `an outcome of "${what}"`, account.send(deliveryOf(sent), signal, isHeld));
 }
 
-async function threadOf(account: ProviderAccount, id?: string): Promise<string | undefined> {
-  const outcome = await send(account, { do: 'tells its thread', id });
+async function processOf(account: ProviderAccount, id?: string): Promise<string | undefined> {
+  const outcome = await send(account, { do: 'tells its process', id });
   return outcome.kind === 'sent' ? outcome.providerMessageId : undefined;
 }
 
@@ -129,10 +141,10 @@ function assertCrashed(outcome: Outcome, cause: RegExp): void {
 }
 
 describe('accounts of plug-ins', LIMIT, () => {
-  test('are in another thread, and their outcomes come as they are', async () => {
+  test('are in another process, and their outcomes come as they are', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
-    assert.notEqual(await threadOf(account), String(threadId));
+    assert.notEqual(await processOf(account), String(process.pid));
     assert.deepEqual(await send(account), { kind: 'sent', providerMessageId: 'first' });
     assert.deepEqual(await send(account, { do: 'says no' }), {
       kind: 'rejected',
@@ -157,11 +169,11 @@ describe('accounts of plug-ins', LIMIT, () => {
     await account.close?.();
   });
 
-  test('share a thread, whose end concerns both, and are closed one by one', async () => {
+  test('share a process, whose end concerns both, and are closed one by one', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const [first, second] = [plugIn.open('first'), plugIn.open('second')];
-    assert.equal(await threadOf(first), await threadOf(second));
-    assertCrashed(await send(first, { do: 'exits' }), /ended its thread/);
+    assert.equal(await processOf(first), await processOf(second));
+    assertCrashed(await send(first, { do: 'exits' }), /ended its process/);
     assert.deepEqual(await send(second), { kind: 'sent', providerMessageId: 'second' });
     const left = send(first, { do: 'never ends' });
     await send(first);
@@ -210,7 +222,7 @@ describe('faults of a plug-in', LIMIT, () => {
     ['answers nothing', /no outcome/],
     ['answers a function', /could not be cloned/],
   ] as const) {
-    test(`an attempt that ${what} has a fault of the provider, and the thread goes on`, async () => {
+    test(`an attempt that ${what} has a fault of the provider, and the process goes on`, async () => {
       await using plugIn = await PlugInUnderTest.load();
       const account = plugIn.openOutbound();
       const attempts = createAttempts(systemClock);
@@ -268,7 +280,7 @@ describe('faults of a plug-in', LIMIT, () => {
     for (const bad of [null, 'list_left', 7, []]) assert.equal(await noteOf(bad), undefined);
   });
 
-  test('many attempts that each take a moment of the thread are no silence', async () => {
+  test('many attempts that each take a moment of the process are no silence', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
     const what = 'works, then waits for the gate';
@@ -284,13 +296,13 @@ describe('faults of a plug-in', LIMIT, () => {
   test('a first attempt may load what it needs', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
-    const first = await send(account, { do: 'blocks its thread', with: '1', id: 'msg_1' });
+    const first = await send(account, { do: 'blocks its process', with: '1000', id: 'msg_1' });
     assert.equal(first.kind, 'sent');
-    const later = await send(account, { do: 'blocks its thread', with: '1', id: 'msg_2' });
+    const later = await send(account, { do: 'blocks its process', with: '1000', id: 'msg_2' });
     assertCrashed(later, /did not answer for 500 ms/);
   });
 
-  test('a thread that hangs is ended also when nobody waits for it any more', async () => {
+  test('a process that hangs is ended also when nobody waits for it any more', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
     const controller = new AbortController();
@@ -303,7 +315,7 @@ describe('faults of a plug-in', LIMIT, () => {
     await handedOver;
     controller.abort();
     assert.deepEqual(await sending, { kind: 'retry', reason: 'timeout', ambiguous: true });
-    await until('the end of the thread', () => plugIn.logged.length > 0);
+    await until('the end of the process', () => plugIn.logged.length > 0);
   });
 
   test('an engine that is held up does not take its own silence for theirs', async () => {
@@ -327,25 +339,33 @@ describe('faults of a plug-in', LIMIT, () => {
   });
 
   for (const [what, cause] of [
-    ['exits', /ended its thread \(3\)/],
-    ['exits later', /ended its thread \(4\)/],
+    ['exits', /ended its process \(3\)/],
+    ['exits later', /ended its process \(4\)/],
     ['throws from a timer', /crashed: nobody catches this/],
     ['rejects unseen', /crashed: nobody sees this/],
     ['loops', /did not answer/],
     ['loops later', /did not answer/],
     // Near the limit it may do nothing but collect.
-    ['eats memory', /memory|did not answer/],
+    ['eats memory', /more than 256 MB of memory|did not answer/],
+    ['eats buffers', /more than 768 MB of memory|did not answer/],
+    ['asks for one huge array', /memory|did not answer|SIG/],
+    ['aborts', /was ended by SIGABRT/],
+    ['ends by a segmentation fault', /was ended by SIGSEGV/],
+    ['kills itself', /was ended by SIGKILL/],
+    ['says what is no message', /said what it should not/],
+    ['says a huge word', /said what it should not: 2147483648 bytes at once/],
+    ['floods the engine', /words without end that nobody asked for/],
   ] as const) {
     test(`an attempt that ${what} has crashed, and the next one is made`, async () => {
       await using plugIn = await PlugInUnderTest.load();
       const account = plugIn.open();
-      const before = await threadOf(account);
+      const before = await processOf(account);
       assertCrashed(await send(account, { do: what, id: 'msg_bad' }), cause);
-      const after = await threadOf(account);
+      const after = await processOf(account);
       assert.notEqual(after, before);
       // Its further attempts are made apart and end nothing that others are in.
       assertCrashed(await send(account, { do: what, id: 'msg_bad' }), cause);
-      assert.equal(await threadOf(account), after);
+      assert.equal(await processOf(account), after);
       assert.equal(plugIn.logged.length, 2);
       const [line] = plugIn.logged;
       assert.deepEqual(line?.details['accounts'], ['first']);
@@ -354,7 +374,155 @@ describe('faults of a plug-in', LIMIT, () => {
   }
 });
 
-describe('neighbours of a message that ends the thread', LIMIT, () => {
+describe('what a plug-in says unasked', LIMIT, () => {
+  test('about attempts that are not there is not heeded', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const waiting = send(account, { do: 'waits for the gate', id: 'msg_1' });
+    assert.deepEqual(await send(account, { do: 'answers for others', id: 'msg_2' }), {
+      kind: 'sent',
+      providerMessageId: undefined,
+    });
+    await send(account, { do: 'opens the gate', id: 'msg_3' });
+    assert.equal((await waiting).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('again about the same attempt is not heeded: the first word counts', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const twice = { do: 'answers twice', with: '1', id: 'msg_1' };
+    assert.deepEqual(await send(account, twice), { kind: 'sent', providerMessageId: 'said' });
+    assert.equal((await send(account, { id: 'msg_2' })).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('at length is shortened, and is a fault beyond measure', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const long = await send(account, { do: 'answers at length', id: 'msg_1' });
+    assert.equal(long.kind, 'sent');
+    assert.ok((long.response?.length ?? 0) >= RESPONSE_LIMIT);
+    const beyond = send(account, { do: 'answers beyond measure', id: 'msg_2' });
+    await assert.rejects(beyond, /an answer of \d+ bytes is more than the service takes/);
+    assert.equal((await send(account, { id: 'msg_3' })).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('does not fill the memory of the service', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const before = process.memoryUsage.rss();
+    let most = before;
+    const looking = systemClock.every(5, () => {
+      most = Math.max(most, process.memoryUsage.rss());
+    });
+    for (const what of ['floods the engine', 'says a huge word', 'prints a lot'])
+      await send(account, { do: what, id: what });
+    looking.cancel();
+    assert.ok(most - before < 100 * 1024 * 1024, `${(most - before) / 1024 / 1024} MB more`);
+  });
+
+  test('on its output is a line of the log, bounded and without secrets', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open('first', { password: 'geheim"7' });
+    const text = `${JSON.stringify({ auth: 'geheim"7' })} ${'x'.repeat(5000)}`;
+    await send(account, { do: 'prints', with: text });
+    await until('both lines', () => plugIn.printed.length === 2);
+    const [line] = plugIn.printed;
+    assert.equal(line?.details['plugIn'], 'email/unruly');
+    assert.match(line?.message ?? '', /^\{"auth":"\*\*\*"\} x+$/);
+    assert.equal(line?.message.length, 2000);
+    assert.match(plugIn.printed[1]?.message ?? '', /^also \{"auth":"\*\*\*"\}/);
+  });
+
+  test('on its output without end is left out, and counted', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    await send(account, { do: 'prints a lot' });
+    const counted = () =>
+      plugIn.printed.filter(({ message }) => /more than is logged/.test(message));
+    await until('the count', () => counted().length > 0);
+    assert.ok(Number(counted()[0]?.details['lines']) > 0);
+    assert.equal((await send(account)).kind, 'sent');
+  });
+});
+
+describe('what is kept from a plug-in', LIMIT, () => {
+  for (const [what, argument, expected] of [
+    ['reads a file', '/etc/hostname', 'ERR_ACCESS_DENIED'],
+    ['reads a file', `/proc/${process.pid}/environ`, 'ERR_ACCESS_DENIED'],
+    ['reads a file', '/proc/self/environ', 'ERR_ACCESS_DENIED'],
+    ['lists a folder', tmpdir(), 'ERR_ACCESS_DENIED'],
+    ['lists a folder', 'email', 'done: providers'],
+    ['writes a file', join(tmpdir(), 'tidings-not-there'), 'ERR_ACCESS_DENIED'],
+    ['writes a file', join(COMPILED, 'not-there'), 'ERR_ACCESS_DENIED'],
+    ['writes a file', 'email/not-there', 'ERR_ACCESS_DENIED'],
+    ['starts a program', '', 'ERR_ACCESS_DENIED'],
+    ['starts a thread', '', 'ERR_ACCESS_DENIED'],
+    ['signals the service', '', 'a plug-in may not signal other processes'],
+  ] as const) {
+    test(`it ${what} ${argument}: ${expected}`, async () => {
+      await using plugIn = await PlugInUnderTest.load();
+      const outcome = await send(plugIn.open(), { do: what, with: argument });
+      assert.equal(outcome.kind === 'sent' && outcome.providerMessageId, expected);
+    });
+  }
+
+  test('signals that end the service let it end what it has begun', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const ending = send(account, { do: 'waits for the gate', id: 'msg_1' });
+    await send(account, { do: 'ignores its end', id: 'msg_2' });
+    await account.close?.();
+    assert.equal((await ending).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+});
+
+describe('the first attempt of a process', LIMIT, () => {
+  test('that holds it holds up nobody else: they are made in another one', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const order: string[] = [];
+    const note = (name: string) => (outcome: Outcome) => {
+      order.push(`${name} ${outcome.kind}`);
+    };
+    const bad = send(account, { do: 'loops', id: 'msg_bad' }).then(note('bad'));
+    const good = Array.from({ length: 20 }, (_, i) =>
+      send(account, { id: `msg_${i}` }).then(note('good')),
+    );
+    await Promise.all([bad, ...good]);
+    assert.deepEqual(order, [...good.map(() => 'good sent'), 'bad retry']);
+    assert.equal(plugIn.logged.length, 1);
+    assert.equal(plugIn.logged[0]?.details['underWay'], 1);
+  });
+
+  test('that takes its time in another place does not hold up the others either', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const first = send(account, { do: 'waits for the gate', id: 'msg_1' });
+    const others = Array.from({ length: 20 }, (_, i) => send(account, { id: `msg_other_${i}` }));
+    for (const outcome of await Promise.all(others)) assert.equal(outcome.kind, 'sent');
+    await send(account, { do: 'opens the gate', id: 'msg_gate' });
+    assert.equal((await first).kind, 'sent');
+    assert.deepEqual(plugIn.logged, []);
+  });
+
+  test('that comes to an end after all keeps its process, and the others go on there', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const slow = Array.from({ length: 6 }, (_, i) =>
+      send(account, { do: 'blocks its process', with: i < 3 ? '900' : '0', id: `msg_${i}` }),
+    );
+    for (const outcome of await Promise.all(slow)) assert.equal(outcome.kind, 'sent');
+    const ids = Array.from({ length: 20 }, (_, i) => processOf(account, `msg_next_${i}`));
+    assert.equal(new Set(await Promise.all(ids)).size, 1);
+    assert.deepEqual(plugIn.logged, []);
+  });
+});
+
+describe('neighbours of a message that ends the process', LIMIT, () => {
   for (const what of ['exits', 'exits later', 'throws from a timer', 'rejects unseen', 'loops']) {
     test(`crash with one that ${what} once, and never again`, async () => {
       await using plugIn = await PlugInUnderTest.load();
@@ -369,7 +537,7 @@ describe('neighbours of a message that ends the thread', LIMIT, () => {
     });
   }
 
-  test('what was not begun goes on in the next thread, as if nothing had been', async () => {
+  test('what was not begun goes on in the next process, as if nothing had been', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
     await send(account);
@@ -388,11 +556,11 @@ describe('neighbours of a message that ends the thread', LIMIT, () => {
     for (const outcome of await Promise.all(first)) assertCrashed(outcome, /did not answer/);
     const second = ['msg_1', 'msg_bad', 'msg_2', 'msg_3'].map((id) =>
       send(account, {
-        do: id === 'msg_bad' ? 'loops later' : 'tells its thread after a while',
+        do: id === 'msg_bad' ? 'loops later' : 'tells its process after a while',
         id,
       }),
     );
-    const common = await threadOf(account, 'msg_other');
+    const common = await processOf(account, 'msg_other');
     const [one, bad, two, three] = await Promise.all(second);
     assertCrashed(bad as Outcome, /did not answer/);
     const apart = [one, two, three].map((outcome) =>
@@ -400,7 +568,7 @@ describe('neighbours of a message that ends the thread', LIMIT, () => {
     );
     assert.ok(!apart.includes(common) && !apart.includes(undefined), `${apart}`);
     // Who has come to an end is no suspect any more.
-    assert.equal(await threadOf(account, 'msg_1'), common);
+    assert.equal(await processOf(account, 'msg_1'), common);
   });
 
   test('one end is one failure for the breaker, however many were under way', async () => {
@@ -418,7 +586,7 @@ describe('neighbours of a message that ends the thread', LIMIT, () => {
       run({ do: 'waits for the gate', id: `msg_${i}` }),
     );
     all.push(run({ do: 'exits', id: 'msg_bad' }));
-    for (const { outcome } of await Promise.all(all)) assertCrashed(outcome, /ended its thread/);
+    for (const { outcome } of await Promise.all(all)) assertCrashed(outcome, /ended its process/);
     assert.equal(account.state, 'closed');
     assert.equal((await run({ id: 'msg_next' })).outcome.kind, 'sent');
   });
@@ -510,6 +678,20 @@ describe('a plug-in that does not start', LIMIT, () => {
     assert.match(outcome.response ?? '', /did not start within/);
   });
 
+  for (const [trouble, cause] of [
+    ['loops', /did not start within/],
+    ['waits for nothing', /ended its process \(13\)/],
+  ] as const) {
+    test(`and ${trouble}: is ended, and its end is in the outcome`, async () => {
+      const clock = new ManualClock();
+      await using plugIn = await PlugInUnderTest.load(clock);
+      plugIn.trouble = trouble;
+      const sending = send(plugIn.open());
+      if (trouble === 'loops') clock.advance(5000);
+      assert.match((await sending).response ?? '', cause);
+    });
+  }
+
   test('is not waited for beyond the time of the attempt', async () => {
     const clock = new ManualClock();
     await using plugIn = await PlugInUnderTest.load(clock);
@@ -566,7 +748,7 @@ describe('the end of a plug-in', LIMIT, () => {
     assert.equal((await hanging).kind, 'retry');
   });
 
-  test('leaves no thread', async () => {
+  test('leaves no process', async () => {
     await using plugIn = await PlugInUnderTest.load();
     const account = plugIn.open();
     const outcome = await send(account, { do: 'listens' });
@@ -577,51 +759,78 @@ describe('the end of a plug-in', LIMIT, () => {
   });
 
   test('is not needed for the end of the process', () => {
-    const folder = mkdtempSync(join(tmpdir(), 'tidings-plug-in-'));
-    const program = join(folder, 'program.mjs');
+    using program = new Program('console.log((await send()).kind);');
+    const { status, stdout, stderr } = spawnSync(process.execPath, [program.file], {
+      encoding: 'utf8',
+      timeout: 20_000,
+    });
+    assert.deepEqual([status, stdout.trim()], [0, 'sent'], stderr);
+  });
+
+  for (const [state, act] of [
+    ['waits', 'never ends'],
+    ['loops', 'loops'],
+  ] as const) {
+    test(`comes with a SIGKILL of the service, also while it ${state}`, async () => {
+      using program = new Program(`
+        console.log((await send('listens')).providerMessageId);
+        send('${act}');
+        await new Promise(() => setInterval(() => {}, 1000));
+      `);
+      const service = spawn(process.execPath, [program.file], {
+        stdio: ['ignore', 'pipe', 'inherit'],
+      });
+      try {
+        const [line] = await within(20, 'the port', once(service.stdout, 'data'));
+        const port = Number(line);
+        assert.equal(await canConnect(port), true);
+        service.kill('SIGKILL');
+        await once(service, 'exit');
+        await until('the end of the plug-in', async () => !(await canConnect(port)));
+      } finally {
+        service.kill('SIGKILL');
+      }
+    });
+  }
+
+  test('comes with the thread that it was opened in', async () => {
+    using program = new Program(`
+      import { parentPort } from 'node:worker_threads';
+      parentPort.postMessage((await send('listens')).providerMessageId);
+      send('loops');
+    `);
+    const engine = new Worker(program.file);
+    const [port] = await within(20, 'the port', once(engine, 'message'));
+    await engine.terminate();
+    await until('the end of the plug-in', async () => !(await canConnect(Number(port))));
+  });
+});
+
+/** A program in a file of its own that opens an account of the plug-in. */
+class Program implements Disposable {
+  readonly file: string;
+  readonly #folder = mkdtempSync(join(tmpdir(), 'tidings-plug-in-'));
+
+  constructor(body: string) {
+    this.file = join(this.#folder, 'program.mjs');
     writeFileSync(
-      program,
+      this.file,
       `
         import { loadCatalog } from ${JSON.stringify(import.meta.resolve('./catalog.ts'))};
         import { systemClock as clock } from ${JSON.stringify(import.meta.resolve('../clock.ts'))};
         const provider = (await loadCatalog(${JSON.stringify(PLUG_INS)})).provider('email', 'unruly');
         const account = provider.create({ accountId: 'a', config: {}, clock });
-        const outcome = await account.send({ metadata: {} }, new AbortController().signal);
-        console.log(outcome.kind);
+        const send = (what) =>
+          account.send({ messageId: what, metadata: { do: what } }, new AbortController().signal);
+        ${body}
       `,
     );
-    const { status, stdout, stderr } = spawnSync(process.execPath, [program], {
-      encoding: 'utf8',
-      timeout: 20_000,
-    });
-    rmSync(folder, { recursive: true });
-    assert.deepEqual([status, stdout.trim()], [0, 'sent'], stderr);
-  });
+  }
 
-  test('threads that do not end are few: more are started only when they are gone', async () => {
-    const clock = new ManualClock();
-    await using plugIn = await PlugInUnderTest.load(clock);
-    const account = plugIn.open();
-    for (const id of ['msg_1', 'msg_2', 'msg_3', 'msg_4']) {
-      await send(account, { id: 'msg_good' });
-      const sending = send(account, { do: 'blocks its thread', with: '3', id });
-      // Nothing tells from outside that it has begun to block; a time too short would lose nothing.
-      await sleep(50);
-      clock.advance(700);
-      assertCrashed(await sending, /did not answer/);
-    }
-    const outcome = await send(account, { id: 'msg_good' });
-    assert.deepEqual(outcome, {
-      kind: 'retry',
-      reason: 'plug_in_not_started',
-      response: 'earlier threads do not end',
-    });
-    await until('an end', async () => {
-      clock.advance(1000);
-      return (await send(account, { id: 'msg_good' })).kind === 'sent';
-    });
-  });
-});
+  [Symbol.dispose](): void {
+    rmSync(this.#folder, { recursive: true, force: true });
+  }
+}
 
 async function canConnect(port: number): Promise<boolean> {
   const socket = connect(port, '127.0.0.1');

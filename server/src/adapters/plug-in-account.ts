@@ -1,16 +1,16 @@
 /**
- * Accounts of a provider that came from the operator's plug-in folder: they live in a thread of their
- * own, one per plug-in file, so that a plug-in which throws where nobody catches it, ends its thread,
- * loops for ever or eats memory takes no other channel with it (docs/decisions/012).
+ * Accounts of a provider that came from the operator's plug-in folder: they live in a process of their
+ * own, one per plug-in file, so that a plug-in which throws where nobody catches it, crashes, loops for
+ * ever or eats memory takes no other channel with it (docs/decisions/012).
  *
- * When the thread ends, what it had begun comes to `crashed`, an attempt like any other; what it had not
- * begun goes on in the next thread. The message that ended it, or each that may have, is a suspect: its
- * further attempts are made one at a time in a second thread, so that it ends its neighbours' only once.
+ * When the process ends, what it had begun comes to `crashed`, an attempt like any other; what it had not
+ * begun goes on in the next one. The message that ended it, or each that may have, is a suspect: its
+ * further attempts are made one at a time in a second process, so that it ends its neighbours' only once.
  */
-import type { Logger } from 'pino';
 import type { Clock } from '../clock.ts';
+import { type PlugInLog, secretsIn } from './plug-in-output.ts';
+import type { Attempt, OpenAccount, PlugInEnd } from './plug-in-process.ts';
 import { PlugInRunner } from './plug-in-runner.ts';
-import type { Attempt, OpenAccount, PlugInEnd } from './plug-in-worker.ts';
 import type { Outcome, ProviderAccount, ProviderContext, ProviderDefinition } from './provider.ts';
 
 /** Suspects remembered; the oldest is forgotten first. */
@@ -21,11 +21,11 @@ export interface PlugInSource {
   file: string;
   /** `channel/provider`, for operators. */
   name: string;
-  log?: Pick<Logger, 'error'> | undefined;
+  log?: PlugInLog | undefined;
 }
 
-/** The same provider, with accounts in a thread of its own. Nothing is started before `create`. */
-export function inOwnThread(
+/** The same provider, with accounts in a process of its own. Nothing is started before `create`. */
+export function inOwnProcess(
   definition: ProviderDefinition,
   source: PlugInSource,
 ): ProviderDefinition {
@@ -33,7 +33,7 @@ export function inOwnThread(
   return {
     ...definition,
     create(context) {
-      plugIn ??= new PlugIn(source, context.clock);
+      plugIn ??= new PlugIn(source, definition.secrets, context.clock);
       return plugIn.open(context);
     },
   };
@@ -51,12 +51,15 @@ class PlugIn {
   #apartStopped: Promise<unknown> = Promise.resolve();
   #opened = 0;
 
-  constructor(source: PlugInSource, clock: Clock) {
+  constructor(source: PlugInSource, secretNames: readonly string[], clock: Clock) {
     this.#source = source;
     const shared = {
       file: source.file,
       name: source.name,
       clock,
+      log: source.log,
+      secrets: () =>
+        [...this.#accounts.values()].flatMap(({ config }) => secretsIn(config, secretNames)),
       accounts: this.#accounts,
       refused: (account: number, text: string) => this.#refused(account, text),
       ended: (end: PlugInEnd) => this.#ended(end),
@@ -149,7 +152,7 @@ class PlugIn {
         messageId: culprit?.delivery.messageId,
         cause,
       },
-      atStart ? 'a plug-in does not start' : 'the thread of a plug-in ended and is started anew',
+      atStart ? 'a plug-in does not start' : 'the process of a plug-in ended and is started anew',
     );
     // One end is one failure towards the circuit breaker, however many were under way.
     const counted = culprit ?? begun[0];

@@ -1,11 +1,12 @@
 /**
- * A plug-in that does to its thread whatever the message asks for in `metadata.do`. A file `trouble.txt`
- * beside it makes it fail when it is loaded in a thread of its own.
+ * A plug-in that does to its process whatever the message asks for in `metadata.do`. A file `trouble.txt`
+ * beside it makes it fail when it is loaded in a process of its own.
  */
 import { spawnSync } from 'node:child_process';
-import { existsSync, readFileSync } from 'node:fs';
+import { existsSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
 import { createServer } from 'node:net';
-import { isMainThread, threadId } from 'node:worker_threads';
+import { serialize } from 'node:v8';
+import { Worker } from 'node:worker_threads';
 import type {
   Delivery,
   Outcome,
@@ -14,17 +15,19 @@ import type {
 } from '../../../../../src/adapters/provider.ts';
 
 const trouble = new URL('./trouble.txt', import.meta.url);
-if (!isMainThread && existsSync(trouble)) {
+if (process.argv[1]?.endsWith('plug-in-main.ts') && existsSync(trouble)) {
   const what = readFileSync(trouble, 'utf8');
   if (what === 'throws') throw new Error('the plug-in is not well');
   if (what === 'hangs') await new Promise((resolve) => setTimeout(resolve, 2 ** 30));
+  if (what === 'loops') for (;;);
+  if (what === 'waits for nothing') await new Promise(() => {});
   if (what === 'restless') setTimeout(() => process.exit(7), 30);
 }
 
 const forever = new Promise<never>(() => {});
 const sent = (providerMessageId?: string): Outcome => ({ kind: 'sent', providerMessageId });
 
-/** Goes on only when an attempt of the same thread opens it. */
+/** Goes on only when an attempt of the same process opens it. */
 let open = (): void => {};
 let gate = new Promise<void>((resolve) => {
   open = resolve;
@@ -34,13 +37,34 @@ function blockFor(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
 
+/** Writes to the engine what is none of its business: straight to the pipe. */
+function say(message: unknown): void {
+  const body = serialize(message);
+  const header = Buffer.alloc(4);
+  header.writeUInt32LE(body.length);
+  write(Buffer.concat([header, body]));
+}
+
+function write(bytes: Buffer): void {
+  for (let rest = bytes; rest.length > 0; ) rest = rest.subarray(writeSync(4, rest));
+}
+
+/** What came of a thing that it should not be able to do. */
+function attempted(act: () => unknown): Outcome {
+  try {
+    return sent(`done: ${act()}`);
+  } catch (error) {
+    return sent((error as NodeJS.ErrnoException).code ?? (error as Error).message);
+  }
+}
+
 type Act = (signal: AbortSignal, isHeld: () => boolean, argument: string) => Promise<Outcome>;
 
 const ACTS: Record<string, Act> = {
-  'tells its thread': async () => sent(String(threadId)),
-  'tells its thread after a while': async () => {
+  'tells its process': async () => sent(String(process.pid)),
+  'tells its process after a while': async () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
-    return sent(String(threadId));
+    return sent(String(process.pid));
   },
   'tells its environment': async () => sent(Object.keys(process.env).sort().join()),
   'says no': async () => ({
@@ -130,8 +154,77 @@ const ACTS: Record<string, Act> = {
       await new Promise((resolve) => setImmediate(resolve));
     }
   },
-  'blocks its thread': async (_signal, _isHeld, seconds) => {
-    spawnSync('sleep', [seconds]);
+  'eats buffers': async () => {
+    const eaten: Buffer[] = [];
+    for (;;) {
+      eaten.push(Buffer.alloc(2 ** 24, 1));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
+  },
+  'asks for one huge array': async () => sent(String(new Array(2e8).fill(1).length)),
+  'blocks its process': async (_signal, _isHeld, ms) => {
+    blockFor(Number(ms));
+    return sent();
+  },
+  aborts: async () => process.abort(),
+  'ends by a segmentation fault': async () => {
+    process.kill(process.pid, 'SIGSEGV');
+    return forever;
+  },
+  'kills itself': async () => {
+    process.kill(process.pid, 'SIGKILL');
+    return forever;
+  },
+
+  'floods the engine': async () => {
+    for (;;) say({ type: 'pong', ping: 0 });
+  },
+  'answers for others': async () => {
+    for (const id of [-1, 2 ** 40, 'x', null, {}]) say({ type: 'outcome', id, outcome: sent('x') });
+    for (const message of [null, 7, [], {}, { type: 'ready' }, { type: 'closed', account: 9 }])
+      say(message);
+    return sent();
+  },
+  'answers twice': async (_signal, _isHeld, id) => {
+    for (let i = 0; i < 2; i++) say({ type: 'outcome', id: Number(id), outcome: sent('said') });
+    return sent('returned');
+  },
+  'says what is no message': async () => {
+    write(Buffer.from([5, 0, 0, 0, 1, 2, 3, 4, 5]));
+    return forever;
+  },
+  'says a huge word': async () => {
+    const header = Buffer.alloc(4);
+    header.writeUInt32LE(2 ** 31);
+    write(header);
+    for (;;) write(Buffer.alloc(2 ** 16));
+  },
+  'answers at length': async () => ({ kind: 'sent', response: 'x'.repeat(5e6) }),
+  'answers beyond measure': async () => sent('x'.repeat(5e6)),
+
+  'reads a file': async (_signal, _isHeld, path) => attempted(() => readFileSync(path, 'utf8')),
+  'lists a folder': async (_signal, _isHeld, path) => attempted(() => readdirSync(path)),
+  'writes a file': async (_signal, _isHeld, path) => attempted(() => writeFileSync(path, 'x')),
+  'starts a program': async () =>
+    attempted(() => {
+      const { error, stdout } = spawnSync('id', { encoding: 'utf8' });
+      if (error) throw error;
+      return stdout;
+    }),
+  'starts a thread': async () => attempted(() => new Worker('', { eval: true })),
+  'signals the service': async () => attempted(() => process.kill(process.ppid, 'SIGTERM')),
+  'ignores its end': async () => {
+    process.emit('SIGTERM', 'SIGTERM');
+    process.kill(process.pid, 'SIGTERM');
+    return sent();
+  },
+  prints: async (_signal, _isHeld, text) => {
+    console.log(text);
+    console.error(`also ${text}`);
+    return sent();
+  },
+  'prints a lot': async () => {
+    for (let i = 0; i < 5000; i++) console.log(`line ${i} ${'x'.repeat(5000)}`.slice(0, 30 + i));
     return sent();
   },
 };
@@ -156,11 +249,12 @@ const definition: ProviderDefinition = {
   configSchema: {
     type: 'object',
     properties: {
+      password: { type: 'string', description: 'Kept out of the log.' },
       refuses: { type: 'boolean', description: 'Asks for a service when it is opened.' },
     },
     additionalProperties: false,
   },
-  secrets: [],
+  secrets: ['password'],
   automatic: false,
   capabilities: { receipts: false, idempotency: true },
   limits: { concurrency: 200, ratePerSecond: null, timeoutMs: 5000 },
