@@ -5,19 +5,23 @@
  *
  * | event | data | position |
  * |---|---|---|
- * | `item` | InboxItem that was just delivered | its own: resume after it |
- * | `marked` | InboxMarked: what this user did on some device | none |
- * | `counts` | InboxCounts, after `ready` and after `marked` | none |
+ * | `item` | InboxItem that was just delivered | resume after it |
+ * | `marked` | InboxMarked: what this user did on some device, or that a newer item replaced others | of a replacement: resume after it |
+ * | `removed` | InboxRemoved: items that are gone, archived ones too | resume after it |
+ * | `counts` | InboxCounts, after `ready` and soon after everything that changes them | none |
  * | `ready` | InboxReady: everything missed has been sent, from here on it is live | resume after it |
  * | `closing` | InboxClosing: why the connection ends and when to come back | none |
  *
- * The position is the `id` of an SSE event and `position` of a WebSocket frame. Load the first page
- * of the list after `ready`, and nothing falls between the two.
+ * The position is the `id` of an SSE event and `position` of a WebSocket frame: text to give back as
+ * it is. Load the first page of the list after a `ready` that did not resume, and nothing falls between
+ * the two. A badge shows the latest `counts`. Items come, are replaced and are removed (with their
+ * notification, or when its retention is over); they do not expire: `expiresAt` ends deliveries only.
  */
 
 import { closed, OpenObject, Page, PageQuery, Timestamp, UserId } from './common.ts';
 import { Action } from './content.ts';
 import { type Static, type TSchema, type TSchemaOptions, Type } from './schema.ts';
+import { pattern } from './schema-fault.ts';
 
 const nullable = <T extends TSchema>(schema: T, options: TSchemaOptions = {}) =>
   Type.Union([schema, Type.Null()], options);
@@ -30,7 +34,7 @@ export const MintInboxToken = Type.Object(
         minimum: 30,
         maximum: 86_400,
         default: 3600,
-        description: 'A token cannot be taken back: keep it short.',
+        description: 'A token ends early only when its user is removed: keep it short.',
       }),
     ),
   },
@@ -139,8 +143,11 @@ export type MarkedInbox = { changed: number; counts: InboxCounts };
 
 export const InboxPage = Page(Type.Ref('InboxItem'));
 
-const LastPosition = Type.Integer({
-  minimum: 0,
+/** Also a single number, of which `0` is the beginning. */
+export const POSITION_PATTERN = '^[0-9]{1,15}(-[0-9]{1,15})?$';
+
+const LastPosition = Type.String({
+  pattern: pattern(POSITION_PATTERN, 'must be the position of an event, as it was given'),
   description: 'Position of the last event that was seen; what came after it is sent first.',
 });
 
@@ -157,7 +164,14 @@ export const InboxStreamQuery = Type.Object(
 export type InboxStreamQuery = Static<typeof InboxStreamQuery>;
 
 export const InboxReady = Type.Object(
-  { position: Type.Integer(), expiresAt: Timestamp },
+  {
+    position: Type.String(),
+    resumed: Type.Boolean({
+      description:
+        'True when everything that came, was replaced or removed since the given position has been sent. Otherwise (none was given, or it is too old or of a store that was restored) load the list anew.',
+    }),
+    expiresAt: Timestamp,
+  },
   { $id: 'InboxReady', description: 'The connection ends with its token, at `expiresAt`.' },
 );
 export type InboxReady = Static<typeof InboxReady>;
@@ -168,12 +182,27 @@ export const InboxMarked = Type.Object(
     items: Type.Union([Type.Array(Type.String()), Type.Literal('all')]),
     category: nullable(Type.String()),
     at: Timestamp,
+    replacedBy: nullable(Type.String(), {
+      description:
+        'Id of the newer item with the same `collapseKey` that archived these; null when the user marked them.',
+    }),
   },
   { $id: 'InboxMarked' },
 );
 export type InboxMarked = Static<typeof InboxMarked>;
 
-export const CLOSING_REASONS = ['token_expired', 'shutting_down', 'unavailable'] as const;
+export const InboxRemoved = Type.Object(
+  { items: Type.Array(Type.String()), at: Timestamp },
+  { $id: 'InboxRemoved', description: 'Ids of items that are in no list any more.' },
+);
+export type InboxRemoved = Static<typeof InboxRemoved>;
+
+export const CLOSING_REASONS = [
+  'token_expired',
+  'user_removed',
+  'shutting_down',
+  'unavailable',
+] as const;
 export type ClosingReason = (typeof CLOSING_REASONS)[number];
 
 export const InboxClosing = Type.Object(

@@ -2,6 +2,7 @@
 import { once } from 'node:events';
 import { type ClientRequest, get, type IncomingMessage } from 'node:http';
 import type { AddressInfo } from 'node:net';
+import { setImmediate } from 'node:timers/promises';
 import type { InboxItem } from '@tidings/contracts/inbox';
 import type { FastifyInstance } from 'fastify';
 import { pino } from 'pino';
@@ -17,8 +18,11 @@ import {
 } from '../adapters/in-app/inbox-store.ts';
 import { buildApp } from '../http/app.ts';
 import { inboxRoutes } from '../http/routes/inbox.ts';
+import { userRoutes } from '../http/routes/users.ts';
+import { createUserService } from '../user/service.ts';
 import { openTestInbox, type TestInbox } from './conformance-setup.ts';
 import { InboxHub, type InboxHubOptions } from './live.ts';
+import { readPosition } from './position.ts';
 import { createInboxTokens, type InboxTokens } from './token.ts';
 
 /** Longer than anything here takes on a busy machine. */
@@ -39,6 +43,8 @@ export interface InboxApp extends AsyncDisposable {
   /** What ended connections against the user's will. */
   failures: unknown[];
   token(owner?: InboxOwner, seconds?: number): Promise<string>;
+  /** Lets reads show what was written, and the hub look at it once. */
+  look(): Promise<void>;
   /** Stores and tells, as the provider does. */
   deliver(n: number, owner?: InboxOwner, more?: Partial<NewInboxItem>): Promise<number>;
 }
@@ -56,10 +62,19 @@ export async function openInboxApp(options: InboxAppOptions = {}): Promise<Inbox
   const tokens = createInboxTokens({ key: Buffer.alloc(32, 7), clock });
   const failures: unknown[] = [];
   const failed = (error: unknown) => void failures.push(error);
+  const users = createUserService({
+    users: records.users,
+    inboxes: inbox.store,
+    adapters: { adapter: () => undefined, channels: () => [] },
+    clock,
+  });
   const app = await buildApp({
     applications: records.applications,
     log: pino({ level: 'silent' }),
-    routes: [inboxRoutes({ inbox: inbox.store, hub, tokens, clock, allowedOrigins, failed })],
+    routes: [
+      inboxRoutes({ inbox: inbox.store, hub, tokens, clock, allowedOrigins, failed }),
+      userRoutes({ users }),
+    ],
     refusal: () => undefined,
     bodyLimitBytes: 1_048_576,
     trustedProxies: [],
@@ -82,7 +97,13 @@ export async function openInboxApp(options: InboxAppOptions = {}): Promise<Inbox
     ada,
     failures,
     async token(owner = ada, seconds = 3600) {
-      return (await tokens.mint({ ...owner, expiresInSeconds: seconds })).token;
+      const generation = await inbox.store.generation(owner);
+      return (await tokens.mint({ ...owner, generation, expiresInSeconds: seconds })).token;
+    },
+    async look() {
+      await inbox.store.position();
+      clock.advance(100);
+      await setImmediate();
     },
     async deliver(n, owner = ada, more = {}) {
       const item = itemFor(owner, n, more);
@@ -100,6 +121,7 @@ export async function openInboxApp(options: InboxAppOptions = {}): Promise<Inbox
 
 export interface LiveMessage {
   type: string;
+  /** Of the items. */
   position: number | undefined;
   // biome-ignore lint/suspicious/noExplicitAny: the test says what it expects of it
   data: any;
@@ -226,14 +248,21 @@ export function messagesIn(text: string): LiveMessage[] {
     const field = (name: string) => new RegExp(`^${name}: (.*)$`, 'm').exec(block)?.[1];
     const [id, data] = [field('id'), field('data')];
     if (data === undefined) return [];
-    const position = id === undefined ? undefined : Number(id);
-    return [{ type: field('event') ?? 'message', position, data: JSON.parse(data) }];
+    return [
+      { type: field('event') ?? 'message', position: itemPositionOf(id), data: JSON.parse(data) },
+    ];
   });
+}
+
+export function itemPositionOf(position: string | undefined): number | undefined {
+  return position === undefined ? undefined : readPosition(position).item;
 }
 
 /** A WebSocket that has said whose it is. */
 export class SocketClient extends Received {
   readonly socket: WebSocket;
+  /** The position of the last event that had one. */
+  last: string | undefined;
   /** Code and reason of the close. */
   readonly closed: Promise<{ code: number; reason: string }>;
 
@@ -243,9 +272,10 @@ export class SocketClient extends Received {
     this.socket.on('error', () => {});
     this.socket.on('message', (data) => {
       const { type, position, ...rest } = JSON.parse(String(data));
+      this.last = position ?? this.last;
       this.push({
         type,
-        position,
+        position: itemPositionOf(position),
         data: 'data' in rest ? rest.data : rest,
         ...('id' in rest && { id: rest.id }),
       });
@@ -264,11 +294,15 @@ export class SocketClient extends Received {
   static async open(
     app: Pick<InboxApp, 'port'>,
     token: string,
-    lastPosition?: number,
+    lastPosition?: string | number,
   ): Promise<SocketClient> {
     const client = new SocketClient(app);
     await once(client.socket, 'open');
-    client.send({ type: 'auth', token, lastPosition });
+    client.send({
+      type: 'auth',
+      token,
+      ...(lastPosition !== undefined && { lastPosition: String(lastPosition) }),
+    });
     return client;
   }
 

@@ -2,7 +2,7 @@
 import type { DatabaseSync } from 'node:sqlite';
 import { openProjectionFile } from '../../test/support/projection.ts';
 import { openTestFile } from '../../test/support/store.ts';
-import { inboxOperations } from '../database/sqlite/inbox-operations.ts';
+import { type InboxOperations, inboxOperations } from '../database/sqlite/inbox-operations.ts';
 import { SqliteInboxStore } from '../database/sqlite/inbox-store.ts';
 import { Projection } from '../database/sqlite/projection.ts';
 
@@ -11,6 +11,8 @@ export interface TestInbox extends AsyncDisposable {
   /** Connections to the hot file (reading) and to the projection (writing). */
   messages: DatabaseSync;
   projection: DatabaseSync;
+  /** Deletes messages by number, as the notification store does: in its own operation. */
+  remove(first: number, last?: number): Promise<unknown>;
   /** Makes every write of the store fail as on a full disk, until called with false. */
   fill(full: boolean): void;
   /** The projection follows while this is true, as it is at first; otherwise it stays behind. */
@@ -23,7 +25,9 @@ export async function openTestInbox(): Promise<TestInbox> {
   let written: DatabaseSync;
   const hot = openTestFile('messages', (database) => {
     written = database;
-    return inboxOperations(database);
+    const inbox: InboxOperations = inboxOperations(database);
+    const remove = ([first, last]: [number, number]) => inbox.remove(first, last, Date.now());
+    return { operations: { ...inbox.operations, remove: { isolated: true, run: remove } } };
   });
   const messages = hot.reader();
   const shown = openProjectionFile(hot.folder);
@@ -40,6 +44,7 @@ export async function openTestInbox(): Promise<TestInbox> {
     }),
     messages,
     projection: shown.connection,
+    remove: (first, last = first) => hot.writer.call('remove', [first, last]),
     fill(full) {
       const { page_count: pages } = written.prepare('PRAGMA page_count').get() as {
         page_count: number;

@@ -7,11 +7,13 @@
  * and the connection remembers that it has to read them from the store. Live, an entry goes out at
  * once. An entry at or below `floor` was covered by the catching up. One below the newest that was
  * sent is late (its delivery was repeated after a failure): it goes out without its position, so
- * that resuming neither repeats what came after it nor leaves it out.
+ * that resuming neither repeats what came after it nor leaves it out. Departures are told in their
+ * order, which is another one (position.ts).
  */
-import type { ClosingReason } from '@tidings/contracts/inbox';
+import type { ClosingReason, InboxCounts, InboxReady } from '@tidings/contracts/inbox';
 import type { InboxEntry } from '../adapters/in-app/inbox-store.ts';
-import { type Encoding, frameOf, type LiveEventType, type SharedFrame } from './frame.ts';
+import { type Encoding, frameOf, SharedFrame } from './frame.ts';
+import { type InboxPosition, writePosition } from './position.ts';
 
 export type CloseReason = ClosingReason | 'slow_reader';
 
@@ -47,6 +49,10 @@ export interface Audience {
 /** The hub of a connection. */
 export interface ConnectionKeeper {
   readonly maxBufferedBytes: number;
+  /** Departures up to here were told to every live connection. */
+  readonly followed: number;
+  /** The connection was told counts that may be of a moment ago. */
+  wentLive(connection: LiveConnection): void;
   /** Forgets the connection and closes its sink. */
   close(connection: LiveConnection, reason: CloseReason): void;
   /** The other side is gone. */
@@ -61,9 +67,12 @@ export interface ConnectionOptions {
   sink: LiveSink;
   /** ms since 1970. */
   expiresAt: number;
+  /** Of the inbox that its token was made for. */
+  generation: number;
 }
 
-interface WaitingEntry {
+interface WaitingEvent {
+  kind: 'item' | 'departure';
   position: number;
   frame: SharedFrame;
 }
@@ -73,21 +82,25 @@ export class LiveConnection {
   readonly audience: Audience;
   readonly slot: number;
   readonly expiresAt: number;
+  readonly generation: number;
   readonly #keeper: ConnectionKeeper;
   #open = true;
   /** Undefined once it is live. */
-  #waiting: WaitingEntry[] | undefined = [];
+  #waiting: WaitingEvent[] | undefined = [];
   #waitingBytes = 0;
   #missed = false;
   #floor = 0;
-  #last = 0;
+  readonly #last: InboxPosition = { item: 0, departure: 0 };
+  /** The counts that were told last, as JSON. */
+  #counts = '';
 
-  constructor({ keeper, audience, slot, sink, expiresAt }: ConnectionOptions) {
+  constructor({ keeper, audience, slot, sink, expiresAt, generation }: ConnectionOptions) {
     this.#keeper = keeper;
     this.audience = audience;
     this.slot = slot;
     this.sink = sink;
     this.expiresAt = expiresAt;
+    this.generation = generation;
   }
 
   /** False as soon as it is being closed. */
@@ -95,33 +108,57 @@ export class LiveConnection {
     return this.#open;
   }
 
+  /** True when it has caught up. */
+  get live(): boolean {
+    return this.#open && this.#waiting === undefined;
+  }
+
   /** An entry that has just become durable. */
   offer(position: number, frame: SharedFrame): void {
     if (this.#waiting === undefined) this.#sendEntry(position, frame);
-    else this.#wait(position, frame);
+    else this.#wait({ kind: 'item', position, frame });
+  }
+
+  /** Items that have left; departures come in their order. */
+  offerDeparture(position: number, frame: SharedFrame): void {
+    if (this.#waiting === undefined) this.#sendDeparture(position, frame);
+    else this.#wait({ kind: 'departure', position, frame });
   }
 
   /** An event that has no place in the order. */
-  send(frame: string): void {
+  send(frame: SharedFrame): void {
     if (!this.#open) return;
-    this.sink.write(frame);
+    this.sink.write(frame.in(this.sink.encoding));
     this.#checkBuffer();
   }
 
+  /** Counts, unless they are what was told last. */
+  sendCounts(frame: SharedFrame): void {
+    if (this.#counts === frame.data) return;
+    this.#counts = frame.data;
+    this.send(frame);
+  }
+
   /** An entry read from the store while catching up. The caller minds how much is waiting. */
-  replay({ position, item }: InboxEntry): void {
+  replay({ item }: InboxEntry, at: InboxPosition): void {
     if (!this.#open) return;
-    this.sink.write(frameOf(this.sink.encoding, 'item', JSON.stringify(item), position));
+    this.sink.write(frameOf(this.sink.encoding, 'item', JSON.stringify(item), writePosition(at)));
+  }
+
+  replayDeparture(frame: SharedFrame, at: InboxPosition): void {
+    if (!this.#open) return;
+    this.sink.write(frame.in(this.sink.encoding, writePosition(at)));
   }
 
   /**
-   * Sends `opening` and what came while it was catching up; from here on entries go out at once.
+   * Says that it is ready and sends what came while it was catching up; from here on entries go out
+   * at once.
    * @param floor everything up to this position was sent or is not wanted
-   * @returns false when entries were forgotten: read from `floor` on, then try again
+   * @returns false when events were forgotten: read from `floor` on, then try again
    */
   goLive(
-    floor: number,
-    opening: readonly [type: LiveEventType, data: unknown, position?: number][],
+    floor: InboxPosition,
+    { resumed, counts }: { resumed: boolean; counts: InboxCounts },
   ): boolean {
     const waiting = this.#waiting;
     if (!this.#open || waiting === undefined) return true;
@@ -129,13 +166,21 @@ export class LiveConnection {
       this.#missed = false;
       return false;
     }
-    this.#floor = floor;
-    this.#last = floor;
+    this.#floor = floor.item;
+    this.#last.item = floor.item;
+    this.#last.departure = floor.departure;
     this.#waiting = undefined;
-    for (const [type, data, position] of opening) {
-      this.sink.write(frameOf(this.sink.encoding, type, JSON.stringify(data), position));
+    const position = writePosition(floor);
+    const expiresAt = new Date(this.expiresAt).toISOString();
+    const ready = JSON.stringify({ position, resumed, expiresAt } satisfies InboxReady);
+    this.sink.write(frameOf(this.sink.encoding, 'ready', ready, position));
+    this.#counts = '';
+    this.sendCounts(new SharedFrame('counts', counts));
+    for (const event of waiting) {
+      if (event.kind === 'item') this.#sendEntry(event.position, event.frame);
+      else this.#sendDeparture(event.position, event.frame);
     }
-    for (const { position, frame } of waiting) this.#sendEntry(position, frame);
+    if (this.#open) this.#keeper.wentLive(this);
     return true;
   }
 
@@ -155,24 +200,35 @@ export class LiveConnection {
 
   #sendEntry(position: number, frame: SharedFrame): void {
     if (!this.#open || position <= this.#floor) return;
-    const { encoding } = this.sink;
-    if (position > this.#last) {
-      this.#last = position;
-      this.sink.write(frame.in(encoding));
-    } else {
-      this.sink.write(frame.withoutPosition(encoding));
-    }
+    const isLate = position <= this.#last.item;
+    if (!isLate) this.#last.item = position;
+    this.#write(frame, isLate ? undefined : this.#position());
+  }
+
+  #sendDeparture(position: number, frame: SharedFrame): void {
+    if (!this.#open || position <= this.#last.departure) return;
+    this.#last.departure = position;
+    this.#write(frame, this.#position());
+  }
+
+  #write(frame: SharedFrame, position: string | undefined): void {
+    this.sink.write(frame.in(this.sink.encoding, position));
     this.#checkBuffer();
   }
 
-  #wait(position: number, frame: SharedFrame): void {
-    this.#waitingBytes += frame.in(this.sink.encoding).length;
+  #position(): string {
+    const { item, departure } = this.#last;
+    return writePosition({ item, departure: Math.max(departure, this.#keeper.followed) });
+  }
+
+  #wait(event: WaitingEvent): void {
+    this.#waitingBytes += event.frame.data.length;
     if (this.#waitingBytes > this.#keeper.maxBufferedBytes) {
       this.#missed = true;
       this.#waiting = [];
       this.#waitingBytes = 0;
     } else {
-      this.#waiting?.push({ position, frame });
+      this.#waiting?.push(event);
     }
   }
 

@@ -5,7 +5,7 @@ import { ManualClock } from '../../test/support/manual-clock.ts';
 import { itemFor } from '../adapters/in-app/inbox-store.conformance.ts';
 import { deliveredItem, type InboxEntry, type InboxOwner } from '../adapters/in-app/inbox-store.ts';
 import { ServiceError } from '../errors.ts';
-import type { LiveSink } from './connection.ts';
+import type { LiveConnection, LiveSink } from './connection.ts';
 import { InboxHub, type InboxHubOptions } from './live.ts';
 
 const ADA = { applicationId: 1, userId: 'ada' };
@@ -46,7 +46,7 @@ class Carrier implements LiveSink {
   get log(): string[] {
     return this.frames.map((frame) => {
       const { type, position, data } = JSON.parse(frame);
-      const at = position === undefined ? '' : `@${position}`;
+      const at = position === undefined ? '' : `@${position.replace(/-0$/, '')}`;
       return type === 'item' ? `${Number(data.title.slice(8))}${at}` : `${type}${at}`;
     });
   }
@@ -61,6 +61,10 @@ const entry = (position: number, owner: InboxOwner = ADA, text = ''): InboxEntry
   };
 };
 
+const COUNTS = { unseen: 0, unread: 0, total: 0 };
+const goLive = (connection: LiveConnection, item: number, departure = 0) =>
+  connection.goLive({ item, departure }, { resumed: true, counts: COUNTS });
+
 function open(options: Omit<InboxHubOptions, 'clock'> = {}) {
   const clock = new ManualClock();
   const hub = new InboxHub({ clock, ...options });
@@ -70,12 +74,13 @@ function open(options: Omit<InboxHubOptions, 'clock'> = {}) {
     expiresAt = clock.now() + HOUR_MS,
   ) => ({
     sink,
-    connection: hub.connect(owner, sink, { expiresAt }),
+    connection: hub.connect(owner, sink, { expiresAt, generation: 0 }),
   });
   /** A connection that has caught up to `floor`. */
   const listen = (floor = 0, owner: InboxOwner = ADA, sink = new Carrier()) => {
     const connected = connect(sink, owner);
-    assert.ok(connected.connection.goLive(floor, []));
+    assert.ok(goLive(connected.connection, floor));
+    sink.frames.length = 0;
     return connected;
   };
   return { clock, hub, connect, listen };
@@ -117,11 +122,14 @@ test('the same entry is written as text once for all connections of one kind', (
   assert.deepEqual(
     streams.map(({ frames }) => frames),
     [
-      ['id: 1\nevent: item\ndata: {"title":"Message 1"}\n\n'],
-      ['id: 1\nevent: item\ndata: {"title":"Message 1"}\n\n'],
+      ['id: 1-0\nevent: item\ndata: {"title":"Message 1"}\n\n'],
+      ['id: 1-0\nevent: item\ndata: {"title":"Message 1"}\n\n'],
     ],
   );
-  assert.equal(sinks[0]?.frames[0], '{"type":"item","position":1,"data":{"title":"Message 1"}}');
+  assert.equal(
+    sinks[0]?.frames[0],
+    '{"type":"item","position":"1-0","data":{"title":"Message 1"}}',
+  );
 });
 
 test('what comes while a connection catches up follows what it read, without a repeat', () => {
@@ -129,13 +137,9 @@ test('what comes while a connection catches up follows what it read, without a r
   const { sink, connection } = connect();
   for (const position of [4, 5, 6, 7]) hub.publish(entry(position));
   assert.deepEqual(sink.log, []);
-  for (const position of [2, 3, 4, 5]) connection.replay(entry(position));
-  assert.ok(
-    connection.goLive(5, [
-      ['ready', {}, 5],
-      ['counts', {}],
-    ]),
-  );
+  for (const position of [2, 3, 4, 5])
+    connection.replay(entry(position), { item: position, departure: 0 });
+  assert.ok(goLive(connection, 5));
   hub.publish(entry(8));
   assert.deepEqual(sink.log, [
     '2@2',
@@ -156,12 +160,13 @@ test('when too much comes while it catches up, it is told to read again', () => 
   for (let position = 1; position <= 40; position++)
     hub.publish(entry(position, ADA, 'x'.repeat(500)));
   assert.ok(connection.open);
-  assert.equal(connection.goLive(0, [['ready', {}]]), false);
+  assert.equal(goLive(connection, 0), false);
   assert.deepEqual(sink.log, []);
-  for (let position = 1; position <= 40; position++) connection.replay(entry(position));
+  for (let position = 1; position <= 40; position++)
+    connection.replay(entry(position), { item: position, departure: 0 });
   hub.publish(entry(41));
-  assert.ok(connection.goLive(40, [['ready', {}]]));
-  assert.deepEqual(sink.log.slice(-2), ['ready', '41@41']);
+  assert.ok(goLive(connection, 40));
+  assert.deepEqual(sink.log.slice(-3), ['ready@40', 'counts', '41@41']);
 });
 
 test('a repeated delivery is not told twice; a late one is told without a position', () => {
@@ -174,7 +179,7 @@ test('a repeated delivery is not told twice; a late one is told without a positi
   hub.publish(entry(7));
   assert.deepEqual(
     streams.sink.frames.map((frame) => frame.split('\n')[0]),
-    ['id: 8', 'event: item'],
+    ['id: 8-0', 'event: item'],
   );
 });
 
@@ -191,7 +196,13 @@ test('a mark reaches all connections at once, those that catch up as well, and m
       [
         {
           type: 'marked',
-          data: { action: 'read', items: 'all', category: null, at: '1970-01-01T00:00:00.000Z' },
+          data: {
+            action: 'read',
+            items: 'all',
+            category: null,
+            at: '1970-01-01T00:00:00.000Z',
+            replacedBy: null,
+          },
         },
         { type: 'counts', data: counts },
         {
@@ -201,9 +212,9 @@ test('a mark reaches all connections at once, those that catch up as well, and m
             items: ['msg_1'],
             category: 'x',
             at: '1970-01-01T00:00:01.000Z',
+            replacedBy: null,
           },
         },
-        { type: 'counts', data: counts },
       ],
     );
   }
@@ -255,7 +266,10 @@ test('a connection ends with its token: nothing is sent after that, and an idle 
   const { clock, hub, connect } = open();
   const busy = connect(new Carrier(), ADA, clock.now() + 50);
   const idle = connect(new Carrier(), { applicationId: 1, userId: 'bob' }, clock.now() + 50);
-  for (const { connection } of [busy, idle]) connection.goLive(0, []);
+  for (const { connection, sink } of [busy, idle]) {
+    goLive(connection, 0);
+    sink.frames.length = 0;
+  }
   clock.advance(49);
   hub.publish(entry(1));
   clock.advance(1);

@@ -1,10 +1,11 @@
 /**
  * The live connections of one API thread, by inbox. It is told of what became durable and passes it
- * on; it reads no store (resume.ts) and knows no protocol (event-stream.ts, web-socket.ts). What
+ * on; it reads no store (resume.ts, follow.ts) and knows no protocol (event-stream.ts, web-socket.ts). What
  * nobody here listens to costs one look-up.
  */
-import type { InboxMarked } from '@tidings/contracts/inbox';
+import type { InboxCounts, InboxMarked } from '@tidings/contracts/inbox';
 import type {
+  InboxDeparture,
   InboxEntry,
   InboxLive,
   InboxMark,
@@ -19,6 +20,7 @@ import {
   LiveConnection,
   type LiveSink,
 } from './connection.ts';
+import { departureFrame } from './departure.ts';
 import { SharedFrame } from './frame.ts';
 
 /** Shorter than the idle time-outs of common proxies (nginx and AWS: 60 s, some mobile networks: 30 s). */
@@ -48,6 +50,14 @@ export interface InboxHubOptions {
   maxBufferedBytes?: number;
 }
 
+/** Whoever reads for the hub what nobody tells it: departures, and counts. */
+export interface HubFollower {
+  /** Ten times a second while there are connections. Never fails, does not wait. */
+  look(): void;
+  /** There are no connections any more. */
+  rest(): void;
+}
+
 export class InboxHub implements InboxLive {
   readonly #clock: Clock;
   readonly #maxConnections: number;
@@ -66,13 +76,22 @@ export class InboxHub implements InboxLive {
   /** How many connections a stop ended: they all come back. */
   #sentAway = 0;
   #gone: (() => void) | undefined;
+  /** Inboxes whose counts may be other ones than were told. */
+  readonly #stale = new Set<Audience>();
+  #followed = 0;
+  #follower: HubFollower | undefined;
 
   constructor(options: InboxHubOptions) {
     this.#clock = options.clock;
     this.#maxConnections = options.maxConnections ?? 50_000;
     this.#maxConnectionsPerUser = options.maxConnectionsPerUser ?? 20;
+    const hub = this;
     this.#keeper = {
       maxBufferedBytes: options.maxBufferedBytes ?? 256 * 1024,
+      get followed() {
+        return hub.#followed;
+      },
+      wentLive: ({ audience }) => this.#stale.add(audience),
       close: (connection, reason) => this.#close(connection, reason),
       forget: (connection) => this.#forget(connection),
     };
@@ -88,7 +107,11 @@ export class InboxHub implements InboxLive {
    * `gone` when it has ended.
    * @throws limited, overloaded, shutting_down
    */
-  connect(owner: InboxOwner, sink: LiveSink, { expiresAt }: { expiresAt: number }): LiveConnection {
+  connect(
+    owner: InboxOwner,
+    sink: LiveSink,
+    { expiresAt, generation }: { expiresAt: number; generation: number },
+  ): LiveConnection {
     this.#admit(this.#audienceOf(owner));
     const audience = this.#audienceOf(owner) ?? this.#addAudience(owner);
     const slot = this.#opened++ % SLOTS;
@@ -98,6 +121,7 @@ export class InboxHub implements InboxLive {
       slot,
       sink,
       expiresAt,
+      generation,
     });
     audience.connections.push(connection);
     this.#slots[slot]?.add(connection);
@@ -111,6 +135,41 @@ export class InboxHub implements InboxLive {
     if (audience === undefined) return;
     if ('item' in event) this.#tellEntry(audience, event);
     else this.#tellMark(audience, event);
+  }
+
+  follow(follower: HubFollower): void {
+    this.#follower = follower;
+  }
+
+  /** Departures of all inboxes, in their order; there are no others up to `position`. */
+  depart(departures: readonly InboxDeparture[], position: number): void {
+    for (const departure of departures) {
+      const audience = this.#audienceOf(departure);
+      if (audience !== undefined) this.#tellDeparture(audience, departure);
+    }
+    this.#followed = position;
+  }
+
+  /** Ends every connection, because it cannot be told what it missed. */
+  lose(): void {
+    for (const slot of this.#slots) for (const connection of slot) connection.close('unavailable');
+  }
+
+  /** Takes the inboxes whose counts must be told anew, as far as their entries lie at or below `position`. */
+  takeStale(position: number): Audience[] {
+    const stale = [...this.#stale].filter(({ newest }) => newest <= position);
+    for (const audience of stale) this.#stale.delete(audience);
+    return stale;
+  }
+
+  /** What `takeStale` gave, with the counts read since then; without them they stay to be told. */
+  tellCounts(audience: Audience, counts: InboxCounts | undefined): void {
+    if (audience.connections.length === 0) return;
+    if (counts === undefined) return void this.#stale.add(audience);
+    const frame = new SharedFrame('counts', counts);
+    for (const connection of this.#left(audience)) {
+      if (connection.live) connection.sendCounts(frame);
+    }
   }
 
   /** How long a client should wait before it connects again, when this connection is lost. */
@@ -157,14 +216,9 @@ export class InboxHub implements InboxLive {
     else if (audience.recent.includes(position)) return;
     audience.recent[audience.next] = position;
     audience.next = (audience.next + 1) % RECENT;
-    const frame = new SharedFrame('item', item, position);
-    const now = this.#clock.now();
-    const { connections } = audience;
-    // From the end, because closing takes a connection out of the list.
-    for (let i = connections.length - 1; i >= 0; i--) {
-      const connection = connections[i] as LiveConnection;
-      if (isLeft(connection, now)) connection.offer(position, frame);
-    }
+    this.#stale.add(audience);
+    const frame = new SharedFrame('item', item);
+    for (const connection of this.#left(audience)) connection.offer(position, frame);
   }
 
   #tellMark(audience: Audience, { action, items, category, at, counts }: InboxMark): void {
@@ -173,14 +227,35 @@ export class InboxHub implements InboxLive {
       items: items === 'all' ? 'all' : [...items],
       category,
       at: new Date(at).toISOString(),
+      replacedBy: null,
     } satisfies InboxMarked);
     const counted = new SharedFrame('counts', counts);
-    const now = this.#clock.now();
-    for (const connection of [...audience.connections]) {
-      if (!isLeft(connection, now)) continue;
-      connection.send(marked.in(connection.sink.encoding));
-      connection.send(counted.in(connection.sink.encoding));
+    // Of two marks in two threads, the counts that come last need not be the newer ones.
+    this.#stale.add(audience);
+    for (const connection of this.#left(audience)) {
+      connection.send(marked);
+      connection.sendCounts(counted);
     }
+  }
+
+  #tellDeparture(audience: Audience, departure: InboxDeparture): void {
+    const { position } = departure;
+    if (departure.kind === 'cleared') {
+      for (const connection of [...audience.connections]) {
+        if (connection.generation < position) connection.close('user_removed');
+      }
+      return;
+    }
+    this.#stale.add(audience);
+    if (departure.items.length === 0) return;
+    const frame = departureFrame(departure);
+    for (const connection of this.#left(audience)) connection.offerDeparture(position, frame);
+  }
+
+  /** The connections of an inbox; those whose token has ended are closed instead. */
+  #left({ connections }: Audience): LiveConnection[] {
+    const now = this.#clock.now();
+    return [...connections].filter((connection) => isLeft(connection, now));
   }
 
   #tick(): void {
@@ -189,6 +264,7 @@ export class InboxHub implements InboxLive {
     for (const connection of this.#slots[this.#turn] as Set<LiveConnection>) {
       if (isLeft(connection, now)) connection.sink.heartbeat();
     }
+    if (this.#open > 0) this.#follower?.look();
   }
 
   #close(connection: LiveConnection, reason: CloseReason): void {
@@ -218,6 +294,7 @@ export class InboxHub implements InboxLive {
     if (this.#open > 0) return;
     this.#ticker?.cancel();
     this.#ticker = undefined;
+    this.#follower?.rest();
   }
 
   #audienceOf({ applicationId, userId }: InboxOwner): Audience | undefined {
@@ -231,7 +308,9 @@ export class InboxHub implements InboxLive {
     return audience;
   }
 
-  #dropAudience({ applicationId, userId }: Audience): void {
+  #dropAudience(audience: Audience): void {
+    this.#stale.delete(audience);
+    const { applicationId, userId } = audience;
     const users = this.#audiences.get(applicationId);
     users?.delete(userId);
     if (users?.size === 0) this.#audiences.delete(applicationId);

@@ -18,9 +18,11 @@ import type { Clock } from '../clock.ts';
 import { invalid } from '../errors.ts';
 import type { LiveConnection, LiveSink } from './connection.ts';
 import { EventStream } from './event-stream.ts';
+import { InboxFollower } from './follow.ts';
 import type { InboxHub } from './live.ts';
+import { readPosition } from './position.ts';
 import { catchUp } from './resume.ts';
-import type { InboxSession, InboxTokens } from './token.ts';
+import { type InboxSession, type InboxTokens, refused } from './token.ts';
 import { InboxSockets } from './web-socket.ts';
 
 export interface InboxServiceOptions {
@@ -31,6 +33,8 @@ export interface InboxServiceOptions {
   live?: InboxLive;
   tokens: InboxTokens;
   clock: Clock;
+  /** Reads a frame of a WebSocket as strictly as a body. @throws ServiceError for what is no JSON */
+  parseFrame(text: string): unknown;
   /** Told of what ended a live connection against the user's will; the client comes back by itself. */
   failed?(error: unknown): void;
 }
@@ -58,7 +62,7 @@ export interface InboxService {
   stream(
     session: InboxSession,
     response: ServerResponse,
-    options: { headers: Readonly<Record<string, string>>; lastPosition: number | undefined },
+    options: { headers: Readonly<Record<string, string>>; lastPosition: string | undefined },
   ): void;
   /** Serves a WebSocket, which says by its first frame whose inbox it is. */
   serve(socket: WebSocket): void;
@@ -67,10 +71,24 @@ export interface InboxService {
 }
 
 export function createInboxService(options: InboxServiceOptions): InboxService {
-  const { inbox, hub, tokens, clock } = options;
+  const { inbox, hub, tokens, clock, parseFrame } = options;
   const live = options.live ?? hub;
   const failed = options.failed ?? (() => {});
-  const sockets = new InboxSockets({ clock, failed, authenticate: tokens.verify, connect, mark });
+  const follower = new InboxFollower({ inbox, hub, failed });
+  const sockets = new InboxSockets({
+    clock,
+    failed,
+    parseFrame,
+    authenticate: async (token) => admitted(await tokens.verify(token)),
+    connect,
+    mark: async (session, change) => mark(await admitted(session), change),
+  });
+
+  /** A session from before its inbox was cleared opens nothing any more. @throws unauthorized */
+  async function admitted(session: InboxSession): Promise<InboxSession> {
+    if ((await inbox.generation(session)) > session.generation) throw refused();
+    return session;
+  }
 
   async function mark(
     session: InboxSession,
@@ -95,24 +113,33 @@ export function createInboxService(options: InboxServiceOptions): InboxService {
   function connect(
     session: InboxSession,
     sink: LiveSink,
-    lastPosition: number | undefined,
+    lastPosition: string | undefined,
   ): LiveConnection {
     const connection = hub.connect(session, sink, session);
-    void catchUp({ inbox, owner: session, connection, lastPosition, clock, failed });
+    void catchUp({
+      inbox,
+      owner: session,
+      connection,
+      lastPosition: lastPosition === undefined ? undefined : readPosition(lastPosition),
+      followed: () => follower.begin(),
+      clock,
+      failed,
+    });
     return connection;
   }
 
   return {
     async mintToken(applicationId, input) {
-      const { token, expiresAt } = await tokens.mint({ applicationId, ...input });
+      const generation = await inbox.generation({ applicationId, userId: input.userId });
+      const { token, expiresAt } = await tokens.mint({ applicationId, ...input, generation });
       return { token, expiresAt: new Date(expiresAt).toISOString() };
     },
-    authenticate: (token) => tokens.verify(token),
+    authenticate: async (token) => admitted(await tokens.verify(token)),
     async mintTicket(session) {
       const { ticket, expiresAt } = await tokens.mintTicket(session);
       return { ticket, expiresAt: new Date(expiresAt).toISOString() };
     },
-    useTicket: (ticket) => tokens.useTicket(ticket),
+    useTicket: async (ticket) => admitted(await tokens.useTicket(ticket)),
     list: (session, query) => inbox.list(session, query),
     counts: (session) => inbox.counts(session),
     mark,

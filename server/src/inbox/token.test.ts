@@ -8,7 +8,7 @@ import { SecretBox } from '../secret-box.ts';
 import { createInboxTokens, TICKET_LIFETIME_MS } from './token.ts';
 
 const KEY = SecretBox.derive(Buffer.alloc(32, 1), 'inbox-token');
-const ADA = { applicationId: 3, userId: 'ada 😀 ' };
+const ADA = { applicationId: 3, userId: 'ada 😀 ', generation: 17 };
 
 function open() {
   const clock = new ManualClock();
@@ -51,6 +51,7 @@ test('the claims are the documented ones, signed by HS256 with the derived key',
   assert.deepEqual(decodeJwt(token), {
     sub: ADA.userId,
     app: ADA.applicationId,
+    gen: ADA.generation,
     aud: 'tidings-inbox',
     iat: clock.now() / 1000,
     exp: expiresAt / 1000,
@@ -65,7 +66,7 @@ test('what was not signed here, or not for this, is refused in one and the same 
   const [head = '', body = '', signature = ''] = token.split('.');
   const encode = (value: object) => Buffer.from(JSON.stringify(value)).toString('base64url');
   const now = Math.floor(clock.now() / 1000);
-  const claims = { app: 3, sub: 'ada', aud: 'tidings-inbox', iat: now, exp: now + 600 };
+  const claims = { app: 3, gen: 17, sub: 'ada', aud: 'tidings-inbox', iat: now, exp: now + 600 };
   const sign = (payload: object, key: Uint8Array = KEY, alg = 'HS256') =>
     new SignJWT({ ...payload }).setProtectedHeader({ alg }).sign(key);
   const { privateKey } = generateKeyPairSync('ed25519');
@@ -90,7 +91,7 @@ test('what was not signed here, or not for this, is refused in one and the same 
     await new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey),
     (await other.mint({ ...ADA, expiresInSeconds: 600 })).token,
     await sign({ ...claims, aud: 'something-else' }),
-    ...(await Promise.all((['app', 'sub', 'aud', 'iat', 'exp'] as const).map(without))),
+    ...(await Promise.all((['app', 'gen', 'sub', 'aud', 'iat', 'exp'] as const).map(without))),
     (await tokens.mintTicket(session)).ticket,
     token.slice(0, -1),
     ` ${token}`,
@@ -142,7 +143,7 @@ test('more tokens than are remembered stay valid', async () => {
   const tokens = createInboxTokens({ key: KEY, clock: new ManualClock(), cacheLimit: 3 });
   const minted = await Promise.all(
     Array.from({ length: 10 }, (_, i) =>
-      tokens.mint({ applicationId: 1, userId: `user-${i}`, expiresInSeconds: 600 }),
+      tokens.mint({ ...ADA, userId: `user-${i}`, expiresInSeconds: 600 }),
     ),
   );
   for (const round of [1, 2]) {

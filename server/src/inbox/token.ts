@@ -2,9 +2,9 @@
  * Tokens that open one inbox for the browser or app of its user, and tickets that open one stream
  * for clients that cannot send a header. Both are signed, neither is stored.
  *
- * A token cannot be taken back: it ends by itself, which is why callers choose how long it lives
- * (an hour unless they say otherwise) and why every connection ends with its token. Replacing the
- * master key ends all of them at once.
+ * A token ends by itself, which is why callers choose how long it lives (an hour unless they say
+ * otherwise) and why every connection ends with its token. It names the generation of its inbox, which
+ * ends when the user is removed (service.ts looks). Replacing the master key ends all of them at once.
  */
 import { createSecretKey } from 'node:crypto';
 import { errors, jwtVerify, SignJWT } from 'jose';
@@ -30,11 +30,13 @@ const USED_LIMIT = 100_000;
 export interface InboxSession extends InboxOwner {
   /** ms since 1970; every connection opened with it ends then. */
   expiresAt: number;
+  /** Of the inbox, when the token was made; a later one is nobody's it knows. */
+  generation: number;
 }
 
 export interface InboxTokens {
   mint(
-    input: InboxOwner & { expiresInSeconds: number },
+    input: InboxOwner & { expiresInSeconds: number; generation: number },
   ): Promise<{ token: string; expiresAt: number }>;
   /** @throws unauthorized with one and the same answer for everything that is not a valid token */
   verify(token: string): Promise<InboxSession>;
@@ -56,6 +58,7 @@ interface Claims {
   sub: string;
   app: number;
   exp: number;
+  gen: number;
   /** Of a ticket: its id, and the end of the session in ms. */
   jti?: string;
   until?: number;
@@ -69,11 +72,11 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
 
   async function sign(
     audience: string,
-    owner: InboxOwner,
+    owner: InboxOwner & { generation: number },
     expiresAt: number,
     more: object,
   ): Promise<string> {
-    return new SignJWT({ app: owner.applicationId, ...more })
+    return new SignJWT({ app: owner.applicationId, gen: owner.generation, ...more })
       .setProtectedHeader({ alg: ALGORITHM, typ: 'JWT' })
       .setSubject(owner.userId)
       .setAudience(audience)
@@ -87,7 +90,7 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
       const { payload } = await jwtVerify(text, key, {
         algorithms: [ALGORITHM],
         audience,
-        requiredClaims: ['sub', 'exp', 'iat', 'app'],
+        requiredClaims: ['sub', 'exp', 'iat', 'app', 'gen'],
         currentDate: new Date(clock.now()),
       });
       return payload as unknown as Claims;
@@ -101,9 +104,9 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
   const endOf = (lifetimeMs: number) => Math.floor((clock.now() + lifetimeMs) / 1000) * 1000;
 
   return {
-    async mint({ applicationId, userId, expiresInSeconds }) {
+    async mint({ expiresInSeconds, ...owner }) {
       const expiresAt = endOf(expiresInSeconds * 1000);
-      const token = await sign(TOKEN_AUDIENCE, { applicationId, userId }, expiresAt, {});
+      const token = await sign(TOKEN_AUDIENCE, owner, expiresAt, {});
       return { token, expiresAt };
     },
 
@@ -114,8 +117,8 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
         verified.delete(token);
         throw refused();
       }
-      const { sub, app, exp } = await check(token, TOKEN_AUDIENCE);
-      const session = { applicationId: app, userId: sub, expiresAt: exp * 1000 };
+      const { sub, app, exp, gen } = await check(token, TOKEN_AUDIENCE);
+      const session = { applicationId: app, userId: sub, expiresAt: exp * 1000, generation: gen };
       if (verified.size >= cacheLimit) forgetOldest(verified);
       verified.set(token, session);
       return session;
@@ -129,9 +132,9 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
     },
 
     async useTicket(ticket) {
-      const { sub, app, exp, jti, until } = await check(ticket, TICKET_AUDIENCE);
+      const { sub, app, exp, gen, jti, until } = await check(ticket, TICKET_AUDIENCE);
       if (jti === undefined || until === undefined || !used.add(jti, exp * 1000)) throw refused();
-      return { applicationId: app, userId: sub, expiresAt: until };
+      return { applicationId: app, userId: sub, expiresAt: until, generation: gen };
     },
   };
 }
@@ -170,7 +173,7 @@ function forgetOldest(sessions: Map<string, unknown>): void {
 }
 
 /** One answer for everything, so that nobody learns what was wrong with a guess. */
-function refused(cause?: unknown): ServiceError {
+export function refused(cause?: unknown): ServiceError {
   return new ServiceError('unauthorized', {
     detail: 'The inbox token or ticket is not valid, or it has ended.',
     hint: 'Get a new token for this user: POST /v1/inbox/tokens with an API key.',

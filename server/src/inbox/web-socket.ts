@@ -2,7 +2,7 @@
  * A live connection over WebSocket. The first frame says whose inbox it is, so that no token stands
  * in a URL:
  *
- *   {"type":"auth","token":"…","lastPosition":17}   → missed items, `ready`, `counts`, then live
+ *   {"type":"auth","token":"…","lastPosition":"17-15"}   → missed items, `ready`, `counts`, then live
  *   {"type":"mark","id":1,"action":"read","items":"all"} → {"type":"result","id":1,"data":{…}}
  *   {"type":"ping","id":2}                            → {"type":"pong","id":2}
  *
@@ -26,13 +26,14 @@ import type { CloseReason, LiveConnection, LiveSink } from './connection.ts';
 import { frameOf } from './frame.ts';
 import type { InboxSession } from './token.ts';
 
-/** RFC 6455, 7.4.1, and one of ours that reads like HTTP's 401. */
+/** RFC 6455, 7.4.1, and two of ours that read like HTTP's 401 and 410. */
 export const CLOSE = {
   goingAway: 1001,
   unsupported: 1003,
   policy: 1008,
   tryAgainLater: 1013,
   unauthorized: 4401,
+  gone: 4410,
 } as const;
 
 const AUTH_TIMEOUT_MS = 5_000;
@@ -52,8 +53,10 @@ const ping = checkOf<Static<typeof InboxPingFrame>>(InboxPingFrame);
 export interface SocketServices {
   clock: Clock;
   failed(error: unknown): void;
+  /** @throws ServiceError for what is no JSON */
+  parseFrame(text: string): unknown;
   authenticate(token: string): Promise<InboxSession>;
-  connect(session: InboxSession, sink: LiveSink, lastPosition: number | undefined): LiveConnection;
+  connect(session: InboxSession, sink: LiveSink, lastPosition: string | undefined): LiveConnection;
   mark(session: InboxSession, change: MarkInbox): Promise<MarkedInbox>;
 }
 
@@ -126,9 +129,10 @@ class Conversation {
     if (this.#socket.readyState !== this.#socket.OPEN) return;
     let frame: unknown;
     try {
-      frame = JSON.parse(text);
-    } catch {
-      return this.#end(CLOSE.policy, 'a frame is a JSON object');
+      frame = this.#services.parseFrame(text);
+    } catch (thrown) {
+      const [fault] = asServiceError(thrown).errors ?? [];
+      return this.#end(CLOSE.policy, `a frame is a JSON object: it ${fault?.message ?? 'is none'}`);
     }
     if (this.#session === undefined) await this.#begin(frame);
     else if (mark.fits(frame)) await this.#mark(this.#session, frame);
@@ -166,6 +170,8 @@ class Conversation {
     } catch (thrown) {
       const error = asServiceError(thrown);
       if (error.kind === 'internal') this.#services.failed(thrown);
+      if (error.kind === 'unauthorized')
+        return this.#end(CLOSE.unauthorized, 'the token has ended');
       this.#answer({ type: 'error', id, data: problemOf(error) });
     }
   }
@@ -242,6 +248,7 @@ class WebSocketSink implements LiveSink {
 
 const CODE_OF = {
   token_expired: CLOSE.unauthorized,
+  user_removed: CLOSE.gone,
   shutting_down: CLOSE.goingAway,
   unavailable: CLOSE.tryAgainLater,
 } as const;

@@ -18,8 +18,15 @@ interface AddressParser {
   parseAddress(text: string): { ok: true; normalized: string } | { ok: false; message: string };
 }
 
+/** Inboxes of users, which are kept in another store. */
+export interface UserInboxes {
+  /** Empties one for good and ends what was let into it. Repeating it is harmless. */
+  clear(owner: { applicationId: number; userId: string }, at: number): Promise<void>;
+}
+
 export interface UserServiceOptions {
   users: UserStore;
+  inboxes?: UserInboxes;
   adapters: AddressRules;
   clock: Clock;
 }
@@ -34,7 +41,7 @@ interface Owner {
 
 export type UserService = ReturnType<typeof createUserService>;
 
-export function createUserService({ users, adapters, clock }: UserServiceOptions) {
+export function createUserService({ users, inboxes, adapters, clock }: UserServiceOptions) {
   return {
     /**
      * Creates a user or replaces its profile; the preferences only when they are given.
@@ -77,8 +84,13 @@ export function createUserService({ users, adapters, clock }: UserServiceOptions
       return users.list(applicationId, page);
     },
 
-    /** @throws not_found */
+    /**
+     * The inbox first: whoever is left when this fails between the two is still a user, and removed
+     * by another call. @throws not_found
+     */
     async delete({ applicationId }: Owner, id: string): Promise<void> {
+      if (!(await users.get(applicationId, id))) throw notFound('user');
+      await inboxes?.clear({ applicationId, userId: id }, clock.now());
       if (!(await users.delete(applicationId, id))) throw notFound('user');
     },
   };

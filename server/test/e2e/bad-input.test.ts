@@ -189,7 +189,7 @@ describe('bad input', () => {
       `query.category ${key}`,
       'path.id must be the id of a notification or message, such as ntf_00h4p8s3t6v',
       'body.secret must be "whsec_" followed by 24 to 64 bytes in base64',
-      'header.last-event-id must be the position of an event, a whole number',
+      'header.last-event-id must be the position of an event, as it was given',
       `body.to.userId ${id}`,
       'body.to.locale must be a language tag such as en or zh-CN',
       'body.to.email must not be empty',

@@ -104,7 +104,7 @@ function browser(user: User): { source: EventSource; titles: string[] } & Dispos
 
 interface Frame {
   type: string;
-  position?: number;
+  position?: string;
   id?: unknown;
   data?: unknown;
 }
@@ -124,7 +124,7 @@ class Device implements Disposable {
     this.socket.on('error', () => {});
   }
 
-  static async open(user: User, lastPosition?: number): Promise<Device> {
+  static async open(user: User, lastPosition?: string): Promise<Device> {
     const device = new Device();
     await once(device.socket, 'open');
     device.send({ type: 'auth', token: user.token, lastPosition });

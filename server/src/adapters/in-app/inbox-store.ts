@@ -56,6 +56,30 @@ export interface InboxMark extends InboxOwner, InboxChange {
   counts: InboxCounts;
 }
 
+/**
+ * Items that left the list without their user's doing. `replaced`: archived by a newer item with the
+ * same collapse key. `removed`: their message was deleted. `cleared`: the whole inbox was.
+ */
+export type InboxDeparture = InboxOwner & {
+  /** Of the order that entries are in: that of the replacing item, or a place of its own. */
+  position: number;
+  /** ms since 1970. */
+  at: number;
+} & (
+    | { kind: 'replaced'; items: string[]; by: string }
+    | { kind: 'removed'; items: string[] }
+    | { kind: 'cleared' }
+  );
+
+export interface InboxDepartures {
+  /** Oldest first. */
+  departures: InboxDeparture[];
+  /** There are no others up to here. */
+  position: number;
+  /** False when departures behind the given position are forgotten: too much has happened since. */
+  complete: boolean;
+}
+
 export interface Engagement {
   /** ms since 1970, null for what has not happened (any more). */
   seenAt: number | null;
@@ -98,8 +122,39 @@ export interface InboxStore {
    */
   since(owner: InboxOwner, position: number, limit: number): Promise<InboxEntry[]>;
 
-  /** The newest position of this inbox, 0 when nothing ever came. As complete as `since`. */
-  position(owner: InboxOwner): Promise<number>;
+  /**
+   * A position that everything durable is at or below, of this inbox and of all others; 0 at first.
+   * As complete as `since`.
+   */
+  position(): Promise<number>;
+
+  /**
+   * What left this inbox after `position`. As complete as `since`. Of replaced items only those that
+   * are still archived, perhaps none.
+   */
+  departures(owner: InboxOwner, position: number, limit: number): Promise<InboxDepartures>;
+
+  /**
+   * What left all inboxes after `position` (null: from now on), as far as reads show it just now:
+   * never waits.
+   */
+  follow(position: number | null, limit: number): Promise<InboxDepartures>;
+
+  /** Of several inboxes, as reads show them just now: never waits. */
+  countsOf(owners: readonly InboxOwner[]): Promise<InboxCounts[]>;
+
+  /**
+   * Takes everything out of an inbox that was delivered before, for good, and begins its next
+   * generation. Resolves when every read shows it. Whether a call that failed did so may be unknown;
+   * repeating it is harmless.
+   */
+  clear(owner: InboxOwner, at: number): Promise<void>;
+
+  /**
+   * Grows with every `clear` of this inbox that has become durable, at once and in all processes; 0
+   * before the first one, and again once it lies longer back than any token lives.
+   */
+  generation(owner: InboxOwner): Promise<number>;
 
   /** When these messages were seen, read and archived; messages that are in no inbox are left out. */
   engagement(messageIds: readonly number[]): Promise<Map<number, Engagement>>;

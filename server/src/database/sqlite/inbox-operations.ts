@@ -3,10 +3,17 @@ import type { DatabaseSync } from 'node:sqlite';
 import { sequenceOf } from './event-operations.ts';
 import { hot, type OperationSet } from './group-writer.ts';
 
-/** Adds an item. Every other type but REMOVED is an InboxAction. */
+/** Adds an item. Every other type but REMOVED and CLEARED is an InboxAction. */
 export const ITEM = 'item';
-/** Takes items away whose message was deleted; names nobody. */
+/** Takes items away whose message was deleted; names nobody (`inbox_removed` does, for a while). */
 export const REMOVED = 'removed';
+/** Takes everything of one user away. */
+export const CLEARED = 'cleared';
+
+/** For streams that resume: so many rows of the log back it is known what left which inbox. */
+export const DEPARTURES_KEPT = 200_000;
+/** Longer than any token lives (a day): what was cleared before that opens nothing any more. */
+const GENERATIONS_KEPT_MS = 2 * 24 * 3_600_000;
 
 export type DeliverInboxArgument = [
   messageId: number,
@@ -28,6 +35,8 @@ export type MarkInboxArgument = [
   category: string | null,
 ];
 
+export type ClearInboxArgument = [applicationId: number, userId: string, at: number];
+
 export interface InboxOperations extends OperationSet {
   /** Forgets the items of messages `first` to `last`, whose notification is deleted in the same transaction. */
   remove(first: number, last: number, at: number): void;
@@ -46,11 +55,21 @@ export function inboxOperations(database: DatabaseSync): InboxOperations {
     'INSERT INTO inbox_log VALUES (?, NULL, ?, ?, ?, ?, ?, ?, NULL)',
   );
   const deleteItems = database.prepare(
-    `DELETE FROM inbox_log WHERE message_id BETWEEN ? AND ? AND type = '${ITEM}' RETURNING message_id`,
+    `DELETE FROM inbox_log WHERE message_id BETWEEN ? AND ? AND type = '${ITEM}' RETURNING message_id, application_id, user_id`,
   );
   const insertRemoved = database.prepare(
     `INSERT INTO inbox_log VALUES (?, ?, 0, '', ?, '${REMOVED}', NULL, NULL, NULL)`,
   );
+
+  const insertOwner = database.prepare('INSERT INTO inbox_removed VALUES (?, ?, ?)');
+  const forgetOwners = database.prepare('DELETE FROM inbox_removed WHERE seq < ?');
+  const insertCleared = database.prepare(
+    `INSERT INTO inbox_log VALUES (?, NULL, ?, ?, ?, '${CLEARED}', NULL, NULL, NULL)`,
+  );
+  const saveGeneration = database.prepare(
+    'INSERT OR REPLACE INTO inbox_cleared VALUES (?, ?, ?, ?)',
+  );
+  const forgetGenerations = database.prepare('DELETE FROM inbox_cleared WHERE at < ?');
 
   function deliver(argument: DeliverInboxArgument): number {
     const [messageId, applicationId, userId, at, content, category, collapseKey] = argument;
@@ -74,11 +93,22 @@ export function inboxOperations(database: DatabaseSync): InboxOperations {
     return seq;
   }
 
+  function clear([applicationId, userId, at]: ClearInboxArgument): number {
+    const seq = next();
+    insertCleared.run(seq, applicationId, userId, at);
+    saveGeneration.run(applicationId, userId, seq, at);
+    forgetGenerations.run(at - GENERATIONS_KEPT_MS);
+    return seq;
+  }
+
   return {
-    operations: { deliverInbox: hot(deliver), markInbox: hot(mark) },
+    operations: { deliverInbox: hot(deliver), markInbox: hot(mark), clearInbox: hot(clear) },
     remove(first, last, at) {
       for (const row of deleteItems.all(first, last)) {
-        insertRemoved.run(next(), row['message_id'] as number, at);
+        const seq = next();
+        insertRemoved.run(seq, row['message_id'] as number, at);
+        insertOwner.run(seq, row['application_id'] as number, row['user_id'] as string);
+        forgetOwners.run(seq - DEPARTURES_KEPT);
       }
     },
   };

@@ -4,7 +4,7 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { InboxAction } from '@tidings/contracts/inbox';
-import { ITEM, REMOVED } from './inbox-operations.ts';
+import { CLEARED, DEPARTURES_KEPT, ITEM, REMOVED } from './inbox-operations.ts';
 
 /** A group ends behind this much content, so that long items do not fill the memory. */
 const GROUP_CHARACTERS = 8_000_000;
@@ -24,6 +24,10 @@ export type InboxLogRow = {
   collapse_key: string | null;
 };
 
+type IdRow = Pick<InboxLogRow, 'message_id'>;
+type DepartedRow = Pick<InboxLogRow, 'seq' | 'application_id' | 'user_id' | 'at'>;
+export type DepartureKind = 'replaced' | 'removed' | 'cleared';
+
 /** What an action sets (`?1` is the time) and which items it still has to change. */
 const CHANGES: Record<InboxAction, { set: string; where: string }> = {
   seen: { set: 'seen_at = ?1', where: 'seen_at IS NULL' },
@@ -39,6 +43,11 @@ export class InboxProjection {
   readonly #insert: StatementSync;
   readonly #collapse: StatementSync;
   readonly #remove: StatementSync;
+  readonly #ownerOfRemoved: StatementSync;
+  readonly #clear: readonly StatementSync[];
+  readonly #saveDeparture: StatementSync;
+  readonly #dropDepartures: StatementSync;
+  readonly #undoDepartures: StatementSync;
   readonly #markOne: Record<string, StatementSync>;
   readonly #markAll: Record<string, StatementSync>;
   readonly #saveMark: StatementSync;
@@ -56,9 +65,23 @@ export class InboxProjection {
     );
     this.#collapse = projection.prepare(
       `UPDATE inbox SET archived_at = ?1
-       WHERE application_id = ?2 AND user_id = ?3 AND collapse_key = ?4 AND archived_at IS NULL`,
+       WHERE application_id = ?2 AND user_id = ?3 AND collapse_key = ?4 AND archived_at IS NULL
+       RETURNING message_id`,
     );
-    this.#remove = projection.prepare('DELETE FROM inbox WHERE message_id = ?');
+    this.#remove = projection.prepare(
+      'DELETE FROM inbox WHERE message_id = ? RETURNING application_id, user_id',
+    );
+    this.#ownerOfRemoved = messages.prepare(
+      'SELECT application_id, user_id FROM inbox_removed WHERE seq = ?',
+    );
+    this.#clear = ['inbox', 'inbox_count', 'inbox_departure'].map((table) =>
+      projection.prepare(`DELETE FROM ${table} WHERE application_id = ? AND user_id = ?`),
+    );
+    this.#saveDeparture = projection.prepare(
+      'INSERT INTO inbox_departure VALUES (?, ?, ?, ?, ?, ?, ?)',
+    );
+    this.#dropDepartures = projection.prepare('DELETE FROM inbox_departure WHERE seq < ?');
+    this.#undoDepartures = projection.prepare('DELETE FROM inbox_departure WHERE seq >= ?');
     const marks = (condition: string) =>
       Object.fromEntries(
         Object.entries(CHANGES).map(([action, { set, where }]) => [
@@ -88,13 +111,19 @@ export class InboxProjection {
 
   /** Inside a transaction on the projection file. */
   apply(rows: readonly InboxLogRow[]): void {
+    const [first] = rows;
+    const newest = rows.at(-1)?.seq;
+    if (first === undefined || newest === undefined) return;
+    // When the log is taken from the beginning again, behind a backup, they are of another time.
+    this.#undoDepartures.run(first.seq);
     for (const row of rows) {
       if (row.type === ITEM) this.#add(row);
-      else if (row.type === REMOVED) this.#remove.run(row.message_id);
+      else if (row.type === REMOVED) this.#takeAway(row);
+      else if (row.type === CLEARED) this.#empty(row);
       else this.#saveMark.run(row.seq, this.#mark(row));
     }
-    const newest = rows.at(-1)?.seq;
-    if (newest !== undefined) this.#dropMarks.run(newest - MARKS_KEPT);
+    this.#dropMarks.run(newest - MARKS_KEPT);
+    this.#dropDepartures.run(newest - DEPARTURES_KEPT);
   }
 
   /** The newest row of the log. */
@@ -104,7 +133,9 @@ export class InboxProjection {
 
   #add(row: InboxLogRow): void {
     if (row.collapse_key !== null) {
-      this.#collapse.run(row.at, row.application_id, row.user_id, row.collapse_key);
+      const { at, application_id, user_id, collapse_key, message_id } = row;
+      const replaced = this.#collapse.all(at, application_id, user_id, collapse_key) as IdRow[];
+      if (replaced.length > 0) this.#depart(row, 'replaced', replaced.map(idOf), message_id);
     }
     this.#insert.run(
       row.message_id,
@@ -118,6 +149,28 @@ export class InboxProjection {
     );
   }
 
+  /** An item can be gone before it was ever taken from the log; streams have shown it all the same. */
+  #takeAway({ seq, at, message_id }: InboxLogRow): void {
+    const owner = (this.#remove.get(message_id) ?? this.#ownerOfRemoved.get(seq)) as
+      | Pick<InboxLogRow, 'application_id' | 'user_id'>
+      | undefined;
+    if (owner) this.#depart({ seq, at, ...owner }, 'removed', [message_id as number]);
+  }
+
+  #empty(row: InboxLogRow): void {
+    for (const statement of this.#clear) statement.run(row.application_id, row.user_id);
+    this.#depart(row, 'cleared', []);
+  }
+
+  #depart(
+    { seq, application_id, user_id, at }: DepartedRow,
+    kind: DepartureKind,
+    ids: number[],
+    by: number | null = null,
+  ): void {
+    this.#saveDeparture.run(seq, application_id, user_id, at, kind, JSON.stringify(ids), by);
+  }
+
   #mark({ type, at, application_id, user_id, detail, category }: InboxLogRow): number {
     if (detail === null) {
       return Number(this.#markAll[type]?.run(at, application_id, user_id, category).changes ?? 0);
@@ -129,3 +182,5 @@ export class InboxProjection {
     return changed;
   }
 }
+
+const idOf = ({ message_id }: IdRow): number => message_id as number;

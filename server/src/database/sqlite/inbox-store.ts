@@ -7,6 +7,8 @@ import type { InboxCounts, InboxItem, InboxState } from '@tidings/contracts/inbo
 import type {
   Engagement,
   InboxChange,
+  InboxDeparture,
+  InboxDepartures,
   InboxEntry,
   InboxOwner,
   InboxStore,
@@ -14,7 +16,13 @@ import type {
 } from '../../adapters/in-app/inbox-store.ts';
 import { invalid, ServiceError } from '../../errors.ts';
 import { formatId, parseId } from '../../id.ts';
-import type { DeliverInboxArgument, MarkInboxArgument } from './inbox-operations.ts';
+import {
+  type ClearInboxArgument,
+  DEPARTURES_KEPT,
+  type DeliverInboxArgument,
+  type MarkInboxArgument,
+} from './inbox-operations.ts';
+import type { DepartureKind } from './inbox-projection.ts';
 import type { WriteClient } from './write-client.ts';
 
 type InboxRow = {
@@ -27,6 +35,16 @@ type InboxRow = {
   seen_at: number | null;
   read_at: number | null;
   archived_at: number | null;
+};
+
+type DepartureRow = {
+  seq: number;
+  application_id: number;
+  user_id: string;
+  at: number;
+  kind: DepartureKind;
+  message_ids: string;
+  replaced_by: number | null;
 };
 
 /** Which items a state shows, and which counter says how many of them there are at most. */
@@ -60,7 +78,10 @@ export class SqliteInboxStore implements InboxStore {
   readonly #counts: StatementSync;
   readonly #changed: StatementSync;
   readonly #since: StatementSync;
-  readonly #position: StatementSync;
+  readonly #departures: StatementSync;
+  readonly #allDepartures: StatementSync;
+  readonly #archived: StatementSync;
+  readonly #generation: StatementSync;
   readonly #engagement: StatementSync;
 
   constructor({ messages, projection, writer, caughtUp }: SqliteInboxStoreOptions) {
@@ -91,7 +112,19 @@ export class SqliteInboxStore implements InboxStore {
     this.#since = projection.prepare(
       `SELECT ${COLUMNS} ${inbox} AND position > ?3 ORDER BY position LIMIT ?4`,
     );
-    this.#position = projection.prepare(`SELECT coalesce(max(position), 0) AS position ${inbox}`);
+    this.#departures = projection.prepare(
+      `SELECT * FROM inbox_departure WHERE application_id = ? AND user_id = ? AND seq > ?
+       ORDER BY seq LIMIT ?`,
+    );
+    this.#allDepartures = projection.prepare(
+      'SELECT * FROM inbox_departure WHERE seq > ? ORDER BY seq LIMIT ?',
+    );
+    this.#archived = projection.prepare(
+      'SELECT 1 FROM inbox WHERE message_id = ? AND archived_at IS NOT NULL',
+    );
+    this.#generation = messages.prepare(
+      'SELECT seq FROM inbox_cleared WHERE application_id = ? AND user_id = ?',
+    );
     this.#engagement = projection.prepare(
       'SELECT seen_at, read_at, archived_at FROM inbox WHERE message_id = ?',
     );
@@ -135,8 +168,16 @@ export class SqliteInboxStore implements InboxStore {
     };
   }
 
-  async counts({ applicationId, userId }: InboxOwner): Promise<InboxCounts> {
+  async counts(owner: InboxOwner): Promise<InboxCounts> {
     await this.#caughtUp();
+    return this.#countsOf(owner);
+  }
+
+  async countsOf(owners: readonly InboxOwner[]): Promise<InboxCounts[]> {
+    return owners.map((owner) => this.#countsOf(owner));
+  }
+
+  #countsOf({ applicationId, userId }: InboxOwner): InboxCounts {
     const row = this.#counts.get(applicationId, userId) as InboxCounts | undefined;
     return { unseen: row?.unseen ?? 0, unread: row?.unread ?? 0, total: row?.total ?? 0 };
   }
@@ -173,9 +214,37 @@ export class SqliteInboxStore implements InboxStore {
     }));
   }
 
-  async position({ applicationId, userId }: InboxOwner): Promise<number> {
-    await this.#complete();
-    return (this.#position.get(applicationId, userId) as { position: number }).position;
+  position(): Promise<number> {
+    return this.#complete();
+  }
+
+  async departures(
+    { applicationId, userId }: InboxOwner,
+    position: number,
+    limit: number,
+  ): Promise<InboxDepartures> {
+    const shown = await this.#complete();
+    const rows = this.#departures.all(applicationId, userId, position, limit) as DepartureRow[];
+    return this.#departuresOf(rows, position, limit, shown);
+  }
+
+  async follow(position: number | null, limit: number): Promise<InboxDepartures> {
+    const shown = this.#shownSeq();
+    if (position === null) return { departures: [], position: shown, complete: true };
+    const rows = this.#allDepartures.all(position, limit) as DepartureRow[];
+    return this.#departuresOf(rows, position, limit, shown);
+  }
+
+  async clear({ applicationId, userId }: InboxOwner, at: number): Promise<void> {
+    const argument = [applicationId, userId, at] satisfies ClearInboxArgument;
+    const seq = await this.#writer.call<number>('clearInbox', argument);
+    await this.#caughtUp();
+    if (this.#shownSeq() < seq) throw behind();
+  }
+
+  async generation({ applicationId, userId }: InboxOwner): Promise<number> {
+    const row = this.#generation.get(applicationId, userId) as { seq: number } | undefined;
+    return row?.seq ?? 0;
   }
 
   async engagement(messageIds: readonly number[]): Promise<Map<number, Engagement>> {
@@ -189,12 +258,46 @@ export class SqliteInboxStore implements InboxStore {
     return found;
   }
 
-  /** Like `caughtUp`, but fails where that gives up: a live stream must not go on behind a gap. */
-  async #complete(): Promise<void> {
+  /**
+   * Like `caughtUp`, but fails where that gives up: a live stream must not go on behind a gap.
+   * Resolves with the newest row of the log that is shown.
+   */
+  async #complete(): Promise<number> {
     const { seq } = this.#logged.get() as { seq: number };
     await this.#caughtUp();
-    const shown = (this.#shown.get() as { seq: number } | undefined)?.seq ?? 0;
+    const shown = this.#shownSeq();
     if (shown < seq) throw behind();
+    return shown;
+  }
+
+  #shownSeq(): number {
+    return (this.#shown.get() as { seq: number } | undefined)?.seq ?? 0;
+  }
+
+  /** @param shown from before the rows were read */
+  #departuresOf(
+    rows: readonly DepartureRow[],
+    after: number,
+    limit: number,
+    shown: number,
+  ): InboxDepartures {
+    const last = rows.at(-1)?.seq ?? 0;
+    return {
+      departures: rows.map((row) => this.#departureOf(row)),
+      position: rows.length === limit ? last : Math.max(after, last, shown),
+      complete: after >= shown - DEPARTURES_KEPT,
+    };
+  }
+
+  #departureOf(row: DepartureRow): InboxDeparture {
+    const { seq, application_id: applicationId, user_id: userId, at, kind } = row;
+    const departed = { applicationId, userId, position: seq, at };
+    if (kind === 'cleared') return { ...departed, kind };
+    const ids = JSON.parse(row.message_ids) as number[];
+    const idsOf = (numbers: number[]) => numbers.map((id) => formatId('msg', id));
+    if (kind === 'removed') return { ...departed, kind, items: idsOf(ids) };
+    const items = idsOf(ids.filter((id) => this.#archived.get(id) !== undefined));
+    return { ...departed, kind, items, by: formatId('msg', row.replaced_by as number) };
   }
 }
 

@@ -42,7 +42,7 @@ interface Follower {
   /** Ids in the order in which they came. */
   received: string[];
   /** Resumes after this. */
-  last: number;
+  last: string;
   connections: number;
 }
 
@@ -52,7 +52,7 @@ type Follow = (api: InboxApp, follower: Follower, token: string, bytes: number) 
 async function overStream(api: InboxApp, follower: Follower, token: string, bytes: number) {
   using client = await StreamClient.open(api, '/v1/inbox/stream', {
     ...bearer(token),
-    'last-event-id': String(follower.last),
+    'last-event-id': follower.last,
   });
   const lost = new Promise<void>((resolve) => {
     client.ended.then(resolve, resolve);
@@ -63,7 +63,9 @@ async function overStream(api: InboxApp, follower: Follower, token: string, byte
   await lost;
   client.destroy();
   // In the middle of an event as well: what was cut off was not received.
-  take(follower, messagesIn(client.text.slice(0, Math.max(bytes, 1))));
+  const text = client.text.slice(0, Math.max(bytes, 1));
+  const whole = text.slice(0, text.lastIndexOf('\n\n') + 2);
+  take(follower, messagesIn(whole), [...whole.matchAll(/^id: (.*)$/gm)].at(-1)?.[1]);
 }
 
 async function overSocket(api: InboxApp, follower: Follower, token: string, bytes: number) {
@@ -78,18 +80,22 @@ async function overSocket(api: InboxApp, follower: Follower, token: string, byte
   });
   await lost;
   client.socket.terminate();
-  take(follower, client.all);
+  take(follower, client.all, client.last);
 }
 
 function hasAll({ received }: Follower, messages: readonly LiveMessage[]): boolean {
   return received.length + messages.filter(({ type }) => type === 'item').length >= ITEMS_PER_USER;
 }
 
-function take(follower: Follower, messages: readonly LiveMessage[]): void {
-  for (const { type, position, data } of messages) {
+function take(
+  follower: Follower,
+  messages: readonly LiveMessage[],
+  last: string | undefined,
+): void {
+  for (const { type, data } of messages) {
     if (type === 'item') follower.received.push(data.id);
-    if (position !== undefined) follower.last = position;
   }
+  follower.last = last ?? follower.last;
   follower.connections++;
 }
 
@@ -123,7 +129,7 @@ async function run(follow: Follow, seed: number): Promise<Follower[]> {
   api.inbox.pause = () => turns(random);
   const followers = Array.from({ length: USERS }, (_, i): Follower => {
     const owner = { ...api.ada, userId: `user-${i}` };
-    return { owner, received: [], last: 0, connections: 0 };
+    return { owner, received: [], last: '0', connections: 0 };
   });
   const owners = followers.map(({ owner }) => owner);
   const delivered = deliverAll(api, owners, random);

@@ -33,7 +33,7 @@ test('a socket begins with where it is and what there is, then tells what comes'
   assert.deepEqual(ready, {
     type: 'ready',
     position: before,
-    data: { position: before, expiresAt },
+    data: { position: `${before}-${before}`, resumed: false, expiresAt },
   });
   assert.deepEqual(counts?.data, { unseen: 1, unread: 1, total: 1 });
   const position = await api.deliver(2);
@@ -141,7 +141,9 @@ test('a token that is not valid, or no token first, ends with 4401', async () =>
     { type: 'auth', token: api.apiKey },
     { type: 'auth' },
     { type: 'auth', token, lastPosition: -1 },
-    { type: 'auth', token, lastPosition: '1' },
+    { type: 'auth', token, lastPosition: 1 },
+    { type: 'auth', token, lastPosition: '1-' },
+    { type: 'auth', token, lastPosition: '1-2-3' },
     { type: 'auth', token, userId: 'bob' },
     { type: 'ping' },
     { type: 'mark', action: 'read', items: 'all' },
@@ -216,6 +218,7 @@ test('a frame of 1 MiB ends with 1009, before and after the token', async () => 
 
 test('what is no frame of the protocol ends the socket', async () => {
   await using api = await openInboxApp();
+  await api.deliver(1);
   const cases: [string | Buffer, number][] = [
     ['{', 1008],
     ['"x"', 1008],
@@ -223,6 +226,13 @@ test('what is no frame of the protocol ends the socket', async () => {
     ['{"type":"auth","token":"x"}', 1008],
     ['{"type":"ping","extra":1}', 1008],
     ['{"type":"ping","__proto__":{"id":1}}', 1008],
+    ['{"type":"ping","type":"ping"}', 1008],
+    ['{"type":"mark","action":"seen","items":"all","action":"archive"}', 1008],
+    ['{"type":"ping","id":"\\u0000"}', 1008],
+    ['{"type":"ping","id":"\\ud83d"}', 1008],
+    ['{"type":"ping","id":9007199254740993}', 1008],
+    [`${'['.repeat(30_000)}${']'.repeat(30_000)}`, 1008],
+    ['', 1008],
     [Buffer.from('{"type":"ping"}'), 1003],
   ];
   for (const [frame, code] of cases) {
@@ -232,6 +242,7 @@ test('what is no frame of the protocol ends the socket', async () => {
     assert.equal((await client.closed).code, code, String(frame));
   }
   assert.equal(({} as { id?: number }).id, undefined);
+  assert.equal((await api.inbox.store.counts(api.ada)).total, 1, 'nothing was done by halves');
 });
 
 test('a flood of frames ends the socket', async () => {

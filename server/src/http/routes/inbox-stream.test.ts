@@ -10,6 +10,7 @@ import { formatId } from '../../id.ts';
 import {
   bearer,
   type InboxApp,
+  itemPositionOf,
   itemsOf,
   openInboxApp,
   Received,
@@ -50,7 +51,7 @@ test('a stream begins with where it is and what there is, then tells what comes'
   assert.deepEqual(ready, {
     type: 'ready',
     position: before,
-    data: { position: before, expiresAt },
+    data: { position: `${before}-${before}`, resumed: false, expiresAt },
   });
   assert.deepEqual(counts?.data, { unseen: 1, unread: 1, total: 1 });
 
@@ -161,13 +162,13 @@ test('devices of one user learn of each other’s marks, other users do not', as
       [
         {
           type: 'marked',
-          data: { action: 'read', items: [id(1), id(9)], category: null, at },
+          data: { action: 'read', items: [id(1), id(9)], category: null, at, replacedBy: null },
           position: undefined,
         },
         { type: 'counts', data: { unseen: 1, unread: 1, total: 2 }, position: undefined },
         {
           type: 'marked',
-          data: { action: 'archive', items: 'all', category: null, at },
+          data: { action: 'archive', items: 'all', category: null, at, replacedBy: null },
           position: undefined,
         },
         { type: 'counts', data: { unseen: 0, unread: 0, total: 0 }, position: undefined },
@@ -186,7 +187,11 @@ test('the usual client of browsers follows with a ticket, which works once', asy
   const received = new Received();
   for (const type of ['item', 'ready', 'counts']) {
     source.addEventListener(type, (event) => {
-      received.push({ type, position: Number(event.lastEventId), data: JSON.parse(event.data) });
+      received.push({
+        type,
+        position: itemPositionOf(event.lastEventId),
+        data: JSON.parse(event.data),
+      });
     });
   }
   await received.until('counts');
@@ -228,7 +233,11 @@ test('the usual client comes back by itself after a lost connection, and misses 
   const received = new Received();
   for (const type of ['item', 'ready']) {
     source.addEventListener(type, (event) => {
-      received.push({ type, position: Number(event.lastEventId), data: JSON.parse(event.data) });
+      received.push({
+        type,
+        position: itemPositionOf(event.lastEventId),
+        data: JSON.parse(event.data),
+      });
     });
   }
   await received.nextOf('ready');
@@ -331,8 +340,15 @@ test('a HEAD request opens no stream', async () => {
     method: 'HEAD',
     headers: bearer(await api.token()),
   });
-  assert.equal(answer.status, 404);
+  assert.equal(answer.status, 200);
+  assert.equal(answer.headers.get('content-type'), 'text/event-stream');
   assert.equal(api.hub.connections, 0);
+  const unknown = await fetch(api.url + STREAM, { method: 'HEAD' });
+  assert.equal(unknown.status, 401);
+  const minted = await ticket(api, await api.token());
+  await fetch(`${api.url}${STREAM}?ticket=${minted}`, { method: 'HEAD' });
+  using stream = await StreamClient.open(api, `${STREAM}?ticket=${minted}`);
+  assert.equal(stream.status, 200, 'nor does it use up a ticket');
 });
 
 test('a client that does not read is closed at its bound; others get everything', async () => {

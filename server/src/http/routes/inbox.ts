@@ -14,6 +14,7 @@ import {
   InboxStreamQuery,
   type MarkInbox,
   type MintInboxToken,
+  POSITION_PATTERN,
 } from '@tidings/contracts/inbox';
 import { Type } from '@tidings/contracts/schema';
 import { pattern } from '@tidings/contracts/schema-fault';
@@ -26,11 +27,12 @@ import {
   type InboxSession,
 } from '../../inbox/service.ts';
 import { callerOf } from '../auth.ts';
+import { parseStrictJson } from '../json.ts';
 import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
 import { readableQuery } from './query.ts';
 
-export interface InboxRoutesOptions extends InboxServiceOptions {
+export interface InboxRoutesOptions extends Omit<InboxServiceOptions, 'parseFrame'> {
   /** Origins of pages that may open inboxes, besides this service's own: `https://shop.example`. */
   allowedOrigins: readonly string[];
 }
@@ -43,6 +45,7 @@ declare module 'fastify' {
 }
 
 const TAG = 'Inbox';
+const STREAM_PATH = '/v1/inbox/stream';
 const SOCKET_PATH = '/v1/inbox/socket';
 /** A frame is an id and a few words; a mark of 500 items is 12 KiB. */
 const MAX_FRAME_BYTES = 64 * 1024;
@@ -53,21 +56,24 @@ const USER_PATHS = [
   '/v1/inbox/counts',
   '/v1/inbox/mark',
   '/v1/inbox/tickets',
-  '/v1/inbox/stream',
+  STREAM_PATH,
 ];
 
 const NoQuery = Type.Object({}, { additionalProperties: false });
 const StreamHeaders = Type.Object({
   'last-event-id': Type.Optional(
     Type.String({
-      pattern: pattern('^[0-9]{0,15}$', 'must be the position of an event, a whole number'),
+      pattern: pattern(
+        `^$|${POSITION_PATTERN}`,
+        'must be the position of an event, as it was given',
+      ),
       description: 'Position of the last event that was seen; what came after it is sent first.',
     }),
   ),
 });
 
 export function inboxRoutes(options: InboxRoutesOptions): (app: FastifyInstance) => void {
-  const service = createInboxService(options);
+  const service = createInboxService({ ...options, parseFrame: parseStrictJson });
   const checkOrigin = originCheck(options.allowedOrigins);
   return (app) => {
     addMinting(app, service);
@@ -81,6 +87,8 @@ export function inboxRoutes(options: InboxRoutesOptions): (app: FastifyInstance)
       addMarking(scope, service, authenticate);
       addStream(scope, service, authenticate);
       addSocket(scope, service);
+      // To open no stream and use up no ticket, it is no GET without a body.
+      scope.head(STREAM_PATH, { onRequest: authenticate, schema: { hide: true } }, streamHead);
       for (const path of USER_PATHS) scope.options(path, { schema: { hide: true } }, preflight);
     });
   };
@@ -94,7 +102,7 @@ function addMinting(app: FastifyInstance, service: InboxService): void {
       tag: TAG,
       summary: 'Let a user open their inbox',
       description:
-        'Call it from your own server once you know who the user is, and give the token to their browser or app. It cannot be taken back before it ends.',
+        'Call it from your own server once you know who the user is, and give the token to their browser or app. It cannot be taken back before it ends, unless the user is removed.',
       body: Type.Ref('MintInboxToken'),
       response: { 201: Type.Ref('InboxToken'), ...refused(WRITE) },
     }),
@@ -184,8 +192,9 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
   );
 
   app.get<{ Querystring: InboxStreamQuery }>(
-    '/v1/inbox/stream',
+    STREAM_PATH,
     {
+      exposeHeadRoute: false,
       // Behind the validation, so that a ticket is only used up by a request that can be answered.
       preHandler: async (request) => {
         const { ticket } = request.query;
@@ -196,7 +205,7 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
         operationId: 'streamInbox',
         summary: 'Follow an inbox live (Server-Sent Events)',
         description:
-          'Events: `item`, `marked`, `counts`, `ready`, `closing`. Send the token in the Authorization header, or a ticket as `?ticket=`; resume with Last-Event-ID. Then the items that came meanwhile are sent, but not what was marked meanwhile on other devices: `counts` tells that something changed, and `GET /v1/inbox` what is now true.',
+          'Events: `item`, `marked`, `removed`, `counts`, `ready`, `closing`. Send the token in the Authorization header, or a ticket as `?ticket=`; resume with Last-Event-ID, the text of the last `id`. Then the items that came meanwhile are sent as they are now, those that newer ones replaced (`marked` with `replacedBy`) and those that are gone (`removed`), but not what was marked meanwhile on other devices: `counts` tells that something changed, and `GET /v1/inbox` what is now true. `counts` also follows whatever comes later, usually within half a second.',
         querystring: InboxStreamQuery,
         headers: StreamHeaders,
         response: {
@@ -227,7 +236,7 @@ function addSocket(app: FastifyInstance, service: InboxService): void {
       operationId: 'openInboxSocket',
       summary: 'Follow an inbox live (WebSocket)',
       description:
-        'The first frame is InboxAuthFrame, within 5 seconds; then InboxMarkFrame and InboxPingFrame. Events come as `{"type", "position", "data"}`. The connection ends with code 4401 when the token is not valid or has ended.',
+        'The first frame is InboxAuthFrame, within 5 seconds; then InboxMarkFrame and InboxPingFrame. Events come as `{"type", "position", "data"}`. The connection ends with code 4401 when the token is not valid or has ended, with 4410 when the user was removed.',
       querystring: NoQuery,
       response: {
         101: { description: 'The protocol is WebSocket from here on.', type: 'null' },
@@ -274,9 +283,9 @@ function sessionOf(request: FastifyRequest): InboxSession {
 }
 
 /** The header wins: a client that reconnects by itself repeats the URL it began with. */
-function lastPositionOf(request: FastifyRequest): number | undefined {
+function lastPositionOf(request: FastifyRequest): string | undefined {
   const header = request.headers['last-event-id'];
-  if (typeof header === 'string' && header !== '') return Number(header);
+  if (typeof header === 'string' && header !== '') return header;
   return (request.query as InboxStreamQuery).lastEventId;
 }
 
@@ -307,6 +316,10 @@ function originCheck(allowedOrigins: readonly string[]) {
       hint: 'The operator lists the origins that may in the setting inbox.allowedOrigins.',
     });
   };
+}
+
+async function streamHead(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
+  await reply.type('text/event-stream').send();
 }
 
 async function preflight(_request: FastifyRequest, reply: FastifyReply): Promise<void> {

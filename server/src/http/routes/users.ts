@@ -62,9 +62,9 @@ function addProfiles(app: FastifyInstance, users: UserService): void {
     described('manage', {
       id: 'deleteUser',
       tag: TAG,
-      summary: 'Remove a user with its groups and preferences',
+      summary: 'Remove a user with its groups, preferences and inbox',
       description:
-        'The profile goes at once, with its addresses, attributes and what the user refused. What was sent stays: notifications with their recipient, content and timeline, and the items of the inbox, each until its retention (`retention.messagesMs`, 90 days) is over. What is still to be sent goes on as to somebody unknown: to the addresses it names, and to the inbox.',
+        'The profile goes at once, with its addresses, attributes and what the user refused. The inbox is emptied, its tokens are refused from then on and its open streams end (`user_removed`, code 4410 of a WebSocket). What was sent stays: notifications with their recipient, content and timeline, each until its retention (`retention.messagesMs`, 90 days) is over. What is still to be sent goes on as to somebody unknown: to the addresses it names, and to the inbox.',
       params: UserParams,
       response: { 204: Type.Null(), ...refused(WRITE, 404) },
     }),
