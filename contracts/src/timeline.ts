@@ -10,11 +10,13 @@ export const EVENT_TYPES = {
   routed:
     'the channel was chosen: `detail.route` has the order, `detail.left` what was left out and why',
   passed_over:
-    'a channel was left out; `reason` says why. The next one of the route follows at once',
+    'a channel was left out; `reason` says why, and `detail.missingVariables` what the data lacked if the text could not be made. The next one of the route follows at once',
   suppressed:
     'with `channel`: the user refuses that channel, `detail.rule` says by which preference; with `status`: the message ended so',
   attempt:
-    'one attempt through a provider: `status` is what the message is after it, `detail.outcome` is `sent`, `retry` or `rejected`',
+    'one attempt through a provider: its own result is `detail.outcome` (`sent`, `retry` or `rejected`), `status` is what the message is after it. `detail.missingVariables` names variables that the text has holes for, because the data lacks them (not those in conditions or with the filter `default`; at most 20)',
+  waiting_for_provider:
+    'the account is left alone after failures and the message waits for it, which is said once; `detail.until` is when it gives the channel up, `detail.nextChannel` what is tried then',
   failed: 'the message ended without an attempt that could have succeeded; `reason` says why',
   expired: 'the message ended at its `expiresAt`',
   cancelled: 'the message was cancelled',
@@ -49,7 +51,7 @@ export const REASON_GROUPS = [
       waiting_for_provider:
         'no attempt yet: the account is at its limit, or left alone after failures',
       provider_down:
-        'the account was left alone after failures for as long as all attempts would have taken',
+        'the account was left alone after failures: half a minute before the next channel of a route, for the last channel as long as all attempts would have taken (an hour at least)',
     },
   },
   {

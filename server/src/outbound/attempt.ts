@@ -149,8 +149,8 @@ function isOutcome(answer: Partial<Outcome> | undefined | null): answer is Outco
 }
 
 const NOTE_TYPE = /^(?=.{3,40}$)[a-z]+(_[a-z]+)+$/;
-/** The service's own event of two words. */
-const OWN_TYPES: readonly string[] = ['passed_over'];
+/** The service's own events of two or more words. */
+const OWN_TYPES: readonly string[] = ['passed_over', 'waiting_for_provider'];
 const NOTE_NAME = /^[a-z][A-Za-z]{0,39}$/;
 
 function isNote(note: Partial<Note> | null): note is Note {

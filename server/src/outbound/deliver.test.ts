@@ -6,12 +6,13 @@ import type { AccountDefinition } from '../adapters/account.ts';
 import { captureProvider } from '../adapters/capture.ts';
 import { loadCatalog } from '../adapters/catalog.ts';
 import type { Outcome } from '../adapters/provider.ts';
-import { writeBody } from '../notification/notification.ts';
+import { type NotificationBody, writeBody } from '../notification/notification.ts';
 import { bodyOf } from '../notification/notification-store.conformance.ts';
 import { entriesOf } from '../notification/queue-entry.ts';
 import { Account } from './account.ts';
 import { createAttempts } from './attempt.ts';
 import { createDeliver } from './deliver.ts';
+import { STEP_ON_MS } from './retry.ts';
 
 const HOUR_MS = 3_600_000;
 const NOW = Date.UTC(2026, 10, 22);
@@ -51,9 +52,9 @@ async function open() {
   });
   let id = 0;
   /** What becomes of a message with that route at its next look. */
-  const entryOf = (route: string[]) => {
+  const entryOf = (route: string[], request: Partial<NotificationBody> = {}) => {
     const to = { email: 'ada@example.com', userId: 'ada' };
-    const body = bodyOf({ to, createdAt: clock.now(), routes: [route] });
+    const body = bodyOf({ to, createdAt: clock.now(), routes: [route], ...request });
     id += 2;
     const accepted = { id, applicationId: 1, body, text: writeBody(body) };
     const [entry] = entriesOf({
@@ -78,14 +79,20 @@ test('a message waits for a vendor that is left alone, and goes when it is back'
   await using bench = await open();
   const { clock, vendor, deliver, entryOf } = bench;
   await deliver(entryOf(['email']));
-  const waiting = entryOf(['email', 'in_app']);
+  const waiting = entryOf(['email']);
   const { completion, events } = await deliver(waiting);
   assert.deepEqual(
     [completion.status, completion.reason, completion.attempt, completion.step],
     ['accepted', 'waiting_for_provider', 0, 0],
   );
   assert.equal(completion.nextAt, NOW + 2 * HOUR_MS);
-  assert.deepEqual([events, vendor.asked], [[], ['email']]);
+  assert.deepEqual(vendor.asked, ['email']);
+  const until = new Date(NOW + 4 * HOUR_MS).toISOString();
+  assert.deepEqual(
+    events.map(({ type, detail }) => [type, detail]),
+    [['waiting_for_provider', { channel: 'email', provider: 'email', until }]],
+  );
+  assert.deepEqual((await deliver(waiting)).events, [], 'it is said once');
   clock.advance(2 * HOUR_MS);
   vendor.answer = { kind: 'sent' };
   assert.equal((await deliver(waiting)).completion.status, 'delivered');
@@ -95,7 +102,6 @@ test('a message waits no longer than its attempts would have taken', async () =>
   await using bench = await open();
   const { clock, vendor, deliver, entryOf } = bench;
   const alone = entryOf(['email']);
-  const withOther = entryOf(['email', 'in_app']);
   const drivenAgain = { ...alone, attempt: 2, attemptsBefore: 2 };
   clock.advance(3 * HOUR_MS);
   await deliver(entryOf(['email']));
@@ -109,12 +115,70 @@ test('a message waits no longer than its attempts would have taken', async () =>
   );
   assert.equal(events[0]?.detail?.['reason'], 'provider_down');
 
-  const next = (await deliver(withOther)).completion;
-  assert.deepEqual([next.status, next.step, next.nextAt], ['accepted', 1, clock.now()]);
-  const { step, attemptsBefore } = next;
-  const onNext = await deliver({ ...withOther, step, attemptsBefore, claim: 1 });
-  assert.equal(onNext.completion.status, 'delivered');
-
   assert.equal((await deliver(drivenAgain)).completion.status, 'accepted');
+  assert.deepEqual(vendor.asked, ['email'], 'the vendor is left alone');
+});
+
+test('a message with a further channel waits a moment, then goes out on that one', async () => {
+  await using bench = await open();
+  const { clock, vendor, deliver, entryOf } = bench;
+  await deliver(entryOf(['email']));
+  const entry = entryOf(['email', 'in_app']);
+  const until = clock.now() + STEP_ON_MS;
+  const first = await deliver(entry);
+  const { completion } = first;
+  assert.deepEqual([completion.status, completion.step, completion.nextAt], ['accepted', 0, until]);
+  assert.deepEqual(
+    first.events.map(({ type, detail }) => [type, detail?.['nextChannel']]),
+    [['waiting_for_provider', 'in_app']],
+  );
+  assert.equal(first.events[0]?.detail?.['until'], new Date(until).toISOString());
+  clock.advance(STEP_ON_MS);
+
+  const stepped = await deliver({ ...entry, claim: 1 });
+  const { step, attemptsBefore, reason, nextAt } = stepped.completion;
+  assert.deepEqual([step, reason, nextAt], [1, 'provider_down', clock.now()]);
+  const onNext = await deliver({ ...entry, claim: 2, step, attemptsBefore });
+  assert.equal(onNext.completion.status, 'delivered');
   assert.deepEqual(vendor.asked, ['email', 'in_app'], 'the vendor is left alone');
+});
+
+test('a late message with a further channel gets no second attempt on one that is down', async () => {
+  await using bench = await open();
+  const { clock, deliver, entryOf } = bench;
+  const late = entryOf(['email', 'in_app']);
+  const last = entryOf(['email']);
+  clock.advance(STEP_ON_MS);
+  const { completion, events } = await deliver(late);
+  assert.deepEqual(
+    [completion.status, completion.step, completion.reason, completion.attempt],
+    ['accepted', 1, 'down', 1],
+  );
+  assert.deepEqual(
+    events.map(({ type, detail }) => [type, detail?.['outcome'], detail?.['reason']]),
+    [['attempt', 'retry', 'down']],
+  );
+  clock.advance(2 * HOUR_MS);
+  const retried = (await deliver(last)).completion;
+  assert.deepEqual([retried.status, retried.step], ['accepted', 0]);
+  assert.ok((retried.nextAt ?? 0) > clock.now(), 'the last channel is tried again');
+});
+
+test('the timeline tells which variables the data lacked', async () => {
+  await using bench = await open();
+  const { vendor, deliver, entryOf } = bench;
+  vendor.answer = { kind: 'sent' };
+  const eventsOf = async (text: string, data: Record<string, unknown>) => {
+    const { events } = await deliver(entryOf(['email'], { content: { title: 'Hi', text }, data }));
+    return events.map(({ type, detail }) => [type, detail?.['missingVariables']]);
+  };
+  const text = 'Hi {{ name }}, {{ order.id }}, {{ note | default: "none" }}, {{ user.userId }}';
+  assert.deepEqual(await eventsOf(text, { order: {} }), [['attempt', ['name', 'order.id']]]);
+  assert.deepEqual(await eventsOf(text, { name: 'Ada', order: { id: 1 } }), [
+    ['attempt', undefined],
+  ]);
+  assert.deepEqual(await eventsOf('{{ name }}', {}), [
+    ['passed_over', ['name']],
+    ['failed', undefined],
+  ]);
 });

@@ -11,7 +11,6 @@ import { type AdapterDefinition, channelContentOf } from '../adapters/adapter.ts
 import type { Delivery, Outcome } from '../adapters/provider.ts';
 import type { Clock } from '../clock.ts';
 import { asServiceError } from '../errors.ts';
-import { formatId } from '../id.ts';
 import { AUTO, type Lane, readBody } from '../notification/notification.ts';
 import type { QueueEntry } from '../notification/notification-store.ts';
 import type { TemplateService } from '../template/service.ts';
@@ -19,8 +18,9 @@ import type { PublishedTemplate } from '../template/template-store.ts';
 import { resolveRoute } from '../user/route.ts';
 import type { Account } from './account.ts';
 import { type Attempts, runAttempt } from './attempt.ts';
+import { deliveryOf, variablesFor } from './delivery.ts';
 import { checkPreference, isExpired } from './gates.ts';
-import { hasWaitedEnough, maxAttempts, type RetryPolicy } from './retry.ts';
+import { maxAttempts, type RetryPolicy, waitsUntil } from './retry.ts';
 import {
   type Attempted,
   type Delivered,
@@ -53,10 +53,32 @@ interface Context extends Delivered {
   template: PublishedTemplate | undefined;
 }
 
+/** Messages whose wait has been noted: as many as wait in one lane. Past it one may be noted again. */
+const WAITING_LIMIT = 20_000;
+
+/** A delivery that can be attempted. */
+interface Prepared {
+  delivery: Delivery;
+  address: string;
+  /** Variables that the content has holes for. */
+  missing: string[] | undefined;
+}
+
+interface Wait {
+  route: string[];
+  channel: string;
+  account: Account;
+  waitMs: number;
+  /** When it has waited enough, in ms since 1970. */
+  until: number;
+}
+
 export type Deliver = (entry: QueueEntry) => Promise<Settlement>;
 
 export function createDeliver(options: DeliverOptions): Deliver {
   const { adapters, templates, clock } = options;
+  /** The step on which each message waits for a provider that is left alone. */
+  const waiting = new Map<number, number>();
 
   return async function deliver(entry: QueueEntry): Promise<Settlement> {
     const delivered: Delivered = { entry, body: readBody(entry.body), events: [] };
@@ -180,11 +202,12 @@ export function createDeliver(options: DeliverOptions): Deliver {
           channel,
           reason: prepared.reason,
           ...(prepared.detail ? { detail: prepared.detail } : {}),
+          ...(prepared.missing ? { missingVariables: prepared.missing } : {}),
         });
         if (last.status !== 'suppressed') last = { status: 'failed', reason: prepared.reason };
         continue;
       }
-      return attempt(context, route, step, prepared.delivery, prepared.address);
+      return attempt(context, route, step, prepared);
     }
     const settlement = settle(context, { ...last, channel: route[entry.step] }, clock.now());
     settlement.completion.route = entry.route ?? route;
@@ -194,7 +217,7 @@ export function createDeliver(options: DeliverOptions): Deliver {
   function prepare(
     context: Context,
     channel: string,
-  ): { delivery: Delivery; address: string } | { reason: string; detail?: string } {
+  ): Prepared | { reason: string; detail?: string; missing?: string[] | undefined } {
     const adapter = adapters.adapter(channel);
     if (!adapter) return { reason: 'unknown_channel' };
     const address = addressOf(context, channel);
@@ -202,21 +225,31 @@ export function createDeliver(options: DeliverOptions): Deliver {
     const parsed = adapter.parseAddress(address);
     if (!parsed.ok) return { reason: 'bad_address', detail: parsed.message };
     let content: ChannelContent | undefined;
+    let missing: string[] | undefined;
+    const onMissing = (names: string[]): void => {
+      missing = names;
+    };
     try {
-      content = render(context, adapter);
+      content = render(context, adapter, onMissing);
     } catch (error) {
       const fault = asServiceError(error);
-      return { reason: fault.code, detail: fault.detail ?? fault.message };
+      return { reason: fault.code, detail: fault.detail ?? fault.message, missing };
     }
     if (content === undefined) return { reason: 'no_content' };
-    return { delivery: deliveryOf(context, parsed.address, content), address: parsed.normalized };
+    const delivery = deliveryOf(context, parsed.address, content);
+    return { delivery, address: parsed.normalized, missing };
   }
 
-  function render(context: Context, adapter: AdapterDefinition): ChannelContent | undefined {
+  function render(
+    context: Context,
+    adapter: AdapterDefinition,
+    onMissing: (names: string[]) => void,
+  ): ChannelContent | undefined {
     const { body, user, template } = context;
     const shared = {
+      onMissing,
       channel: adapter.channel,
-      data: variablesFor(context),
+      data: variablesFor(body, user),
       now: clock.now(),
       timezone: user?.timezone ?? undefined,
       locale: body.to['locale'] ?? user?.locale ?? undefined,
@@ -227,60 +260,18 @@ export function createDeliver(options: DeliverOptions): Deliver {
     return inline && templates.renderInline(inline, shared);
   }
 
-  /** What templates see: the data, and who it is for unless the data has a `user` of its own. */
-  function variablesFor({ body, user }: Context): Record<string, unknown> {
-    if (Object.hasOwn(body.data, 'user')) return body.data;
-    const { userId, name, locale } = body.to;
-    const person = {
-      userId,
-      name: name ?? user?.name,
-      locale: locale ?? user?.locale,
-      timezone: user?.timezone,
-      attributes: user?.attributes ?? {},
-    };
-    return { ...body.data, user: person };
-  }
-
-  function deliveryOf(
-    { entry, body, user }: Context,
-    address: unknown,
-    content: ChannelContent,
-  ): Delivery {
-    const messageId = formatId('msg', entry.messageId);
-    return {
-      messageId,
-      notificationId: formatId('ntf', entry.notificationId),
-      applicationId: entry.applicationId,
-      attempt: entry.attempt + 1,
-      idempotencyKey: messageId,
-      address,
-      content,
-      recipient: {
-        userId: body.to['userId'],
-        name: body.to['name'] ?? user?.name ?? undefined,
-        locale: body.to['locale'] ?? user?.locale ?? undefined,
-      },
-      priority: body.priority,
-      category: body.category,
-      collapseKey: body.collapseKey,
-      metadata: body.metadata,
-      createdAt: body.createdAt,
-      expiresAt: body.expiresAt,
-    };
-  }
-
   async function attempt(
     context: Context,
     route: string[],
     step: number,
-    delivery: Delivery,
-    address: string,
+    { delivery, address, missing }: Prepared,
   ): Promise<Settlement> {
     const { entry, body } = context;
     const channel = route[step] as string;
     const onStep = step === entry.step ? entry : { ...entry, step, attemptsBefore: entry.attempt };
     const delivered = onStep === entry ? context : { ...context, entry: onStep };
-    if (onStep.attempt - onStep.attemptsBefore >= maxAttempts(options.policyFor(channel))) {
+    const policy = options.policyFor(channel);
+    if (onStep.attempt - onStep.attemptsBefore >= maxAttempts(policy)) {
       // Every attempt was begun and none came back: the process died each time.
       const outcome: Outcome = { kind: 'rejected', reason: 'crashed', scope: 'content' };
       return attempted(delivered, { route, channel, outcome, counted: false });
@@ -295,32 +286,65 @@ export function createDeliver(options: DeliverOptions): Deliver {
       account,
       delivery,
     });
-    if (waitMs > 0) {
-      const now = clock.now();
-      const isLeftAlone = account.heldMs(delivery) > 0;
-      if (isLeftAlone && hasWaitedEnough(onStep, options.policyFor(channel), { dueAt, now })) {
-        const down: Outcome = { kind: 'rejected', reason: 'provider_down', scope: 'content' };
-        return attempted(delivered, { route, channel, account, outcome: down, counted: false });
-      }
-      const nextAt = Math.round(now + waitMs * (1 + 0.2 * clock.random()));
-      return postpone(delivered, route, channel, { now, nextAt });
+    const heldMs = account.heldMs(delivery);
+    const until =
+      heldMs > 0 ? waitsUntil({ ...onStep, steps: route.length }, policy, dueAt) : Infinity;
+    if (waitMs > 0 && clock.now() < until) {
+      const wait = { route, channel, account, waitMs, until };
+      return heldMs > 0 ? waitForProvider(delivered, wait) : lookAgain(delivered, wait);
     }
-    return attempted(delivered, { route, channel, account, outcome, durationMs });
+    if (waiting.size > 0) waiting.delete(entry.messageId);
+    if (waitMs > 0) {
+      const down: Outcome = { kind: 'rejected', reason: 'provider_down', scope: 'content' };
+      return attempted(delivered, { route, channel, account, outcome: down, counted: false });
+    }
+    // Where another channel is left, one that is late and down again gets no further attempts.
+    const isLate = clock.now() >= until && step + 1 < route.length;
+    const attempt = { route, channel, account, outcome, durationMs };
+    const settlement = attempted(delivered, attempt, isLate ? { ...policy, delaysMs: [] } : policy);
+    if (missing) {
+      const event = settlement.events.find(({ type }) => type === 'attempt');
+      Object.assign(event?.detail ?? {}, { missingVariables: missing });
+    }
+    return settlement;
+  }
+
+  function lookAgain(delivered: Delivered, { route, channel, waitMs, until }: Wait): Settlement {
+    const now = clock.now();
+    const nextAt = Math.min(Math.round(now + waitMs * (1 + 0.2 * clock.random())), until);
+    return postpone(delivered, route, channel, { now, nextAt });
+  }
+
+  /** Its timeline says so once: until when at most, and that another channel is tried then. */
+  function waitForProvider(delivered: Delivered, wait: Wait): Settlement {
+    const { messageId, step } = delivered.entry;
+    if (waiting.get(messageId) !== step) {
+      if (waiting.size >= WAITING_LIMIT) waiting.delete(waiting.keys().next().value as number);
+      waiting.set(messageId, step);
+      note(delivered, 'waiting_for_provider', {
+        channel: wait.channel,
+        provider: wait.account.definition.id,
+        ...(Number.isFinite(wait.until) ? { until: new Date(wait.until).toISOString() } : {}),
+        ...(step + 1 < wait.route.length ? { nextChannel: wait.route[step + 1] } : {}),
+      });
+    }
+    return lookAgain(delivered, wait);
   }
 
   function attempted(
     delivered: Delivered,
     attempt: Pick<Attempted, 'route' | 'channel' | 'outcome'> & Partial<Attempted>,
+    policy = options.policyFor(attempt.channel),
   ): Settlement {
     const all = { account: null, durationMs: 0, counted: true, ...attempt };
     return settleAttempt(delivered, all, {
       now: clock.now(),
       random: clock.random(),
-      policy: options.policyFor(attempt.channel),
+      policy,
     });
   }
 
-  function note(context: Context, type: string, detail: Record<string, unknown>): void {
-    context.events.push({ messageId: context.entry.messageId, at: clock.now(), type, detail });
+  function note({ entry, events }: Delivered, type: string, detail: Record<string, unknown>): void {
+    events.push({ messageId: entry.messageId, at: clock.now(), type, detail });
   }
 }

@@ -2,7 +2,14 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import type { Outcome } from '../adapters/provider.ts';
-import { type AttemptState, decide, hasWaitedEnough, maxAttempts, nextChannel } from './retry.ts';
+import {
+  type AttemptState,
+  decide,
+  maxAttempts,
+  nextChannel,
+  STEP_ON_MS,
+  waitsUntil,
+} from './retry.ts';
 
 const policy = { delaysMs: [5_000, 60_000, 600_000], jitter: 0.2 };
 const NOW = 1_000_000;
@@ -42,12 +49,22 @@ describe('retry', () => {
 
   it('waits for a vendor that is left alone as long as the attempts would have taken', () => {
     const long = { delaysMs: [3_600_000, 7_200_000], jitter: 0 };
-    const waited = (hours: number, state: Partial<AttemptState> = {}, of = long) =>
-      hasWaitedEnough({ ...first, ...state }, of, { dueAt: NOW, now: NOW + hours * 3_600_000 });
-    assert.deepEqual([waited(3), waited(3.1)], [false, true]);
-    assert.deepEqual([waited(5.9, { step: 1 }), waited(6.1, { step: 1 })], [false, true]);
-    assert.deepEqual([waited(0.9, {}, policy), waited(1.1, {}, policy)], [false, true]);
-    assert.equal(waited(1000, { attemptsBefore: 4 }), false, 'driven again');
+    const hours = (state: Partial<AttemptState> = {}, of = long) =>
+      (waitsUntil({ ...first, ...state }, of, NOW) - NOW) / 3_600_000;
+    assert.deepEqual([hours(), hours({ step: 1, steps: 2 })], [3, 6]);
+    assert.equal(hours({}, policy), 1);
+    assert.equal(hours({ attemptsBefore: 4 }), Number.POSITIVE_INFINITY, 'driven again');
+  });
+
+  it('waits but a moment where another channel is left', () => {
+    const wait = (state: Partial<AttemptState>, of: Parameters<typeof waitsUntil>[1] = policy) =>
+      waitsUntil({ ...first, ...state }, of, NOW) - NOW;
+    assert.deepEqual(
+      [wait({ steps: 2 }), wait({ step: 1, steps: 3 })],
+      [STEP_ON_MS, 2 * STEP_ON_MS],
+    );
+    assert.equal(wait({ steps: 2 }, { ...policy, stepOnMs: 5 }), 5);
+    assert.equal(wait({ step: 1, steps: 2 }, { ...policy, stepOnMs: 5 }), 2 * 3_600_000);
   });
 
   it('fails after the last attempt, with the reason of that attempt', () => {

@@ -13,7 +13,12 @@ export interface RetryPolicy {
   delaysMs: readonly number[];
   /** Share by which a wait may be longer. */
   jitter: number;
+  /** How long a message waits for a channel that is left alone before its next one is tried, in ms; STEP_ON_MS when left out. */
+  stepOnMs?: number;
 }
+
+/** Longer than the first rest of a breaker and its first probe; somebody who waits for a code has not given up yet. */
+export const STEP_ON_MS = 30_000;
 
 export interface AttemptState {
   /** Attempts made so far, this one included. */
@@ -74,19 +79,21 @@ export function decide(
 const LEAST_PATIENCE_MS = 3_600_000;
 
 /**
- * Whether a message has waited for a vendor that is left alone as long as its attempts would have taken:
- * then the channel has failed as if they had been made. One that was driven again waits on: how long
- * it has been nobody knows.
+ * When a message has waited enough for a vendor that is left alone, in ms since 1970: then the channel has
+ * failed. Before its next channel that is soon; the last one is given as long as its attempts would
+ * have taken, as if they had been made. One that was driven again waits on: how long it has been
+ * nobody knows. Nor is it known when the present channel had its turn, so each before it counts as one wait.
  * @param dueAt when it was accepted or due, ms since 1970
  */
-export function hasWaitedEnough(
-  { step, attemptsBefore }: Pick<AttemptState, 'step' | 'attemptsBefore'>,
-  { delaysMs }: RetryPolicy,
-  { dueAt, now }: { dueAt: number; now: number },
-): boolean {
-  if (step === 0 && attemptsBefore > 0) return false;
+export function waitsUntil(
+  { step, steps, attemptsBefore }: Pick<AttemptState, 'step' | 'steps' | 'attemptsBefore'>,
+  { delaysMs, stepOnMs = STEP_ON_MS }: RetryPolicy,
+  dueAt: number,
+): number {
+  if (step === 0 && attemptsBefore > 0) return Number.POSITIVE_INFINITY;
+  if (step + 1 < steps) return dueAt + stepOnMs * (step + 1);
   const ofAttempts = delaysMs.reduce((sum, delay) => sum + delay, 0);
-  return now - dueAt > Math.max(ofAttempts, LEAST_PATIENCE_MS) * (step + 1);
+  return dueAt + Math.max(ofAttempts, LEAST_PATIENCE_MS) * (step + 1);
 }
 
 /** The channel has failed for good: the next one of the route at once, or the end. */
