@@ -6,6 +6,7 @@ import {
   closed,
   Data,
   GroupKey,
+  KEY_KINDS,
   Key,
   Locale,
   Metadata,
@@ -272,6 +273,19 @@ export type TimelineEvent = Static<typeof TimelineEvent>;
 
 export const Timeline = Type.Object({ items: Type.Array(Type.Ref('TimelineEvent')) });
 
+/** What pages of messages have in common, for the description of such lists. */
+export const MESSAGE_LIST_DESCRIPTION =
+  'A page ends when it has `limit` messages, or after a bounded time of looking for them: it may be short or empty while `next` is not null. The list ends where `next` is null.';
+
+export const KindFilter = Type.Optional(
+  Type.Enum([...KEY_KINDS], {
+    description: 'Sent by live keys, or by test keys (captured, never delivered).',
+  }),
+);
+
+export const LedgerQuery = Type.Object({ kind: KindFilter }, closed);
+export type LedgerQuery = Static<typeof LedgerQuery>;
+
 export const ListNotificationsQuery = Type.Object(
   {
     ...PageQuery,
@@ -300,6 +314,7 @@ export const ListNotificationsQuery = Type.Object(
     batch: Type.Optional(
       Type.String({ maxLength: 100, description: 'Of this batch; nothing makes batches yet.' }),
     ),
+    kind: KindFilter,
   },
   closed,
 );

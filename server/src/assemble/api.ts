@@ -16,6 +16,7 @@ import { type Config, ConfigError } from '../config.ts';
 import { createDispatcher } from '../dispatch/dispatcher.ts';
 import { buildApp } from '../http/app.ts';
 import { createOverload } from '../http/overload.ts';
+import { plainNumbers } from '../http/plain-number.ts';
 import { applicationRoutes } from '../http/routes/applications.ts';
 import { categoryRoutes } from '../http/routes/categories.ts';
 import { healthRoutes } from '../http/routes/health.ts';
@@ -120,6 +121,7 @@ export async function startApi(
     refusal: overload.refusal,
     measured: metrics.measure,
     routes: [
+      plainNumbers,
       healthRoutes({
         notReady: () => [
           ...(draining ? ['shutting down'] : []),
@@ -131,6 +133,10 @@ export async function startApi(
             : []),
           ...environment.notReady(),
         ],
+        degraded: () => {
+          const failure = stores.tracker.failure();
+          return failure ? [failure.message] : [];
+        },
         metrics: async () => joinMetrics([metrics.read(), ...(await environment.otherMetrics())]),
       }),
       notificationRoutes({

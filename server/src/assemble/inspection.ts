@@ -10,16 +10,14 @@ import { loadCatalog } from '../adapters/catalog.ts';
 import { type Config, ConfigError } from '../config.ts';
 import { lockFolder } from '../data-folder.ts';
 import { openForReading } from '../database/sqlite/connection.ts';
-import { dataFiles, openMessages, openProjection } from '../database/sqlite/files.ts';
+import { dataFiles } from '../database/sqlite/files.ts';
 import { MessageSearch } from '../database/sqlite/message-search.ts';
+import { SearchReader } from '../database/sqlite/message-search-reader.ts';
 import {
   type DatabaseFile,
   pendingMigrations,
   readMigrations,
 } from '../database/sqlite/migrate.ts';
-import { SqliteNotificationStore } from '../database/sqlite/notification-store.ts';
-import type { WriteClient } from '../database/sqlite/write-client.ts';
-import { ServiceError } from '../errors.ts';
 
 const FILES = ['messages', 'records', 'projection'] as const satisfies readonly DatabaseFile[];
 
@@ -104,24 +102,13 @@ export function isFolderInUse(folder: string): boolean {
 /** Counts of all messages of all applications, from the files themselves. */
 export async function readLedger(folder: string): Promise<Ledger> {
   const files = dataFiles(folder);
-  const database = openMessages(files);
-  const projection = openProjection(files);
+  const search = new MessageSearch(new SearchReader(files), { caughtUp: async () => {} });
   try {
-    const search = new MessageSearch({ database: projection, caughtUp: async () => {} });
-    const store = new SqliteNotificationStore({ database, writer: NO_WRITES, search });
-    return await store.ledger(null);
+    return await search.ledger({ applicationId: null });
   } finally {
-    database.close();
-    projection.close();
+    search.close();
   }
 }
-
-const NO_WRITES: WriteClient = {
-  call: () => Promise.reject(new ServiceError('store_unavailable')),
-  failure: new ServiceError('store_unavailable'),
-  full: false,
-  waiting: 0,
-};
 
 /** Provider accounts by channel, as the service would open them. @throws ConfigError that names the key */
 export async function inspectAccounts(

@@ -6,7 +6,7 @@ import { SqliteApplicationStore } from '../database/sqlite/application-store.ts'
 import { SqliteEventStore } from '../database/sqlite/event-store.ts';
 import { dataFiles, openMessages, openProjection, openRecords } from '../database/sqlite/files.ts';
 import { SqliteInboxStore } from '../database/sqlite/inbox-store.ts';
-import { MessageSearch } from '../database/sqlite/message-search.ts';
+import { MessageSearch, ThreadReading } from '../database/sqlite/message-search.ts';
 import { SqliteNotificationStore } from '../database/sqlite/notification-store.ts';
 import { ProjectionClient } from '../database/sqlite/projection-loop.ts';
 import { RecordCacheGroup } from '../database/sqlite/record-cache.ts';
@@ -48,7 +48,7 @@ export function openStores(
     projection,
     clock,
   });
-  const search = new MessageSearch({ database: projection, caughtUp: tracker.caughtUp });
+  const search = new MessageSearch(new ThreadReading(files, { clock }), tracker);
   const shared = { database: records, writer: recordsWriter, cache, clock, box };
   return {
     notifications: new SqliteNotificationStore({
@@ -74,6 +74,7 @@ export function openStores(
       messagesWriter.close();
       recordsWriter.close();
       tracker.close();
+      search.close();
       for (const database of [messages, records, projection]) database.close();
     },
   };

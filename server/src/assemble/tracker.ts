@@ -1,7 +1,7 @@
 /** The tracker's thread: fills the projection behind the hot file, and keeps the logs short. */
 import { platform, setPriority } from 'node:os';
 import { type Clock, systemClock } from '../clock.ts';
-import { isDamaged, openForWriting } from '../database/sqlite/connection.ts';
+import { openForWriting } from '../database/sqlite/connection.ts';
 import { dataFiles, openMessages } from '../database/sqlite/files.ts';
 import { Projection } from '../database/sqlite/projection.ts';
 import { ProjectionLoop } from '../database/sqlite/projection-loop.ts';
@@ -40,14 +40,19 @@ export async function startTracker(
     clock,
     failed(error) {
       failures++;
-      if (isDamaged(error)) askForRepair(files);
       // One line per cause.
-      const cause = String((error as Error)?.message ?? error);
-      const message = isDamaged(error)
-        ? `projection.db is damaged, so lists and inboxes stand still; the next start makes it anew: ${cause}`
-        : cause;
+      const message = String((error as Error)?.message ?? error);
       if (message !== lastFailure) logLine('warn', 'tracker', { msg: message });
       lastFailure = message;
+    },
+    remade(error) {
+      if (error !== undefined) askForRepair(files);
+      const msg =
+        error === undefined
+          ? 'projection.db was damaged and is filled anew; lists and inboxes wait for it'
+          : `projection.db is damaged, so lists and inboxes stand still; the next start makes it anew: ${(error as Error)?.message ?? error}`;
+      if (msg !== lastFailure || error === undefined) logLine('warn', 'tracker', { msg });
+      lastFailure = msg;
     },
   });
   if (ports.projection) loop.connect(ports.projection);

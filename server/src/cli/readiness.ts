@@ -5,6 +5,8 @@ import { ApiFailure } from './api-failure.ts';
 export interface Ready {
   status: string;
   reasons?: string[];
+  /** What does not work though it is ready. */
+  degraded?: string[];
 }
 
 /** "Not ready" is an answer, though it comes as an error. */

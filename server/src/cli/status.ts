@@ -1,10 +1,11 @@
 /** `tidings status`: how the service is, or what became of one notification. */
+import { KEY_KINDS, type KeyKind } from '@tidings/contracts/common';
 import type { Ledger, Notification, TimelineEvent } from '@tidings/contracts/notification';
 import type { Command } from 'commander';
 import type { Context } from './context.ts';
 import { type Define, examples } from './define.ts';
 import { CommandFailure, EXIT, type ExitCode, usage } from './exit.ts';
-import { isBalanced, LEDGER_PARTS } from './ledger.ts';
+import { isBalanced, kindOf, LEDGER_PARTS } from './ledger.ts';
 import { type MetricSample, parseMetrics } from './metric-text.ts';
 import { localTime, parseDuration } from './moment.ts';
 import { exitOfOutcome, hasEnded, showMessages } from './outcome.ts';
@@ -18,19 +19,25 @@ export function addStatus(program: Command, define: Define): void {
     .command('status')
     .description('Show how the service is, or what became of one notification.')
     .argument('[id]', 'id of a notification or of a message: ntf_…, msg_…')
+    .option('--kind <kind>', `count only what ${KEY_KINDS.join(' or ')} keys have sent`)
     .option('--wait <duration>', 'wait until it has ended: exit 0 delivered, 1 not, 6 not in time')
     .addHelpText(
       'after',
       examples(
         'tidings status',
         'tidings status ntf_00h4p8s3t6v --wait 30s',
+        'tidings status --kind test',
         'tidings status --json',
       ),
     );
-  define<{ wait?: string }>(command, (context, { args: [id], options }) => {
-    if (id !== undefined) return showNotification(context, id, options.wait);
-    if (options.wait !== undefined) throw usage('--wait needs the id of a notification');
-    return showService(context);
+  define<{ wait?: string; kind?: string }>(command, (context, { args: [id], options }) => {
+    const { wait, kind } = options;
+    if (id !== undefined) {
+      if (kind !== undefined) throw usage('--kind and the id of a notification do not go together');
+      return showNotification(context, id, wait);
+    }
+    if (wait !== undefined) throw usage('--wait needs the id of a notification');
+    return showService(context, kindOf(kind));
   });
 }
 
@@ -128,7 +135,7 @@ function shownValue(value: unknown): string {
   return text.length > LONGEST_VALUE ? `${text.slice(0, LONGEST_VALUE)}…` : text;
 }
 
-async function showService(context: Context): Promise<ExitCode> {
+async function showService(context: Context, kind: KeyKind | undefined): Promise<ExitCode> {
   const open = context.openApi({ retries: 1 });
   const ready = await readReady(open);
   const metrics = await open.get<string>('/metrics').then(
@@ -139,7 +146,8 @@ async function showService(context: Context): Promise<ExitCode> {
   let ledger: { body: Ledger; text: string } | undefined;
   let refused: CommandFailure | undefined;
   try {
-    if (key !== undefined) ledger = await context.api({ retries: 1 }).get<Ledger>('/v1/ledger');
+    if (key !== undefined)
+      ledger = await context.api({ retries: 1 }).get<Ledger>('/v1/ledger', { query: { kind } });
   } catch (error) {
     if (!(error instanceof CommandFailure)) throw error;
     refused = error;
@@ -166,7 +174,7 @@ async function showService(context: Context): Promise<ExitCode> {
 
 async function showReadiness(
   { terminal, url }: Context,
-  { status, reasons = [] }: Ready,
+  { status, reasons = [], degraded = [] }: Ready,
   metrics: readonly MetricSample[],
 ): Promise<void> {
   const word =
@@ -174,6 +182,7 @@ async function showReadiness(
   await terminal.line(
     `${url}  ${word}${reasons.length > 0 ? `: ${printable(reasons.join(', '))}` : ''}`,
   );
+  for (const limit of degraded) terminal.warn(printable(limit));
   if (metrics.length === 0) return;
   const sum = (name: string, labels: Record<string, string> = {}): number =>
     metrics

@@ -1,13 +1,14 @@
 /** `tidings tail`: shows messages as they come and as their status changes. */
 import { setTimeout as delay } from 'node:timers/promises';
-import { MESSAGE_STATUSES, PRIORITIES } from '@tidings/contracts/common';
+import { KEY_KINDS, MESSAGE_STATUSES, PRIORITIES } from '@tidings/contracts/common';
 import type { MessageSummary } from '@tidings/contracts/notification';
 import type { Command } from 'commander';
-import type { ApiClient } from './api-client.ts';
+import type { ApiClient, Page } from './api-client.ts';
 import { ApiFailure } from './api-failure.ts';
 import type { Context } from './context.ts';
 import { type Define, examples, integerOf } from './define.ts';
 import { CommandFailure, EXIT, type ExitCode, usage } from './exit.ts';
+import { kindOf } from './ledger.ts';
 import { MessageWindow } from './message-window.ts';
 import { localTime, parseDuration, parsePast } from './moment.ts';
 import { printable } from './table.ts';
@@ -27,6 +28,7 @@ interface TailOptions {
   batch?: string;
   priority?: string;
   application?: string;
+  kind?: string;
 }
 
 const LONGEST_PAUSE_MS = 10_000;
@@ -48,6 +50,7 @@ export function addTail(program: Command, define: Define): void {
     .option('--batch <id>')
     .option('--priority <priority>', PRIORITIES.join(', '))
     .option('--application <key>', 'needs the admin scope')
+    .option('--kind <kind>', `sent by ${KEY_KINDS.join(' or ')} keys`)
     .addHelpText(
       'after',
       examples(
@@ -69,7 +72,10 @@ async function tail(context: Context, options: TailOptions): Promise<ExitCode> {
   const show = shower(context);
   const seen = new MessageWindow();
   try {
-    const shown = await showEarlier(api, { query, lines, seen, show });
+    const mostPages = options.follow ? MOST_PAGES : Number.POSITIVE_INFINITY;
+    const earlier = await showEarlier(api, { query, lines, seen, show, mostPages });
+    if (earlier.more) context.terminal.note('older messages were not looked for any further');
+    const { shown } = earlier;
     if (!options.follow) return shown === 0 ? EXIT.nothing : EXIT.ok;
     await follow(context, { api, query, intervalMs, seen, show, signal: stop.signal });
     return EXIT.ok;
@@ -93,7 +99,20 @@ function filterOf(options: TailOptions): Query {
   }
   const from =
     options.since && parsePast(options.since.replace(/ ago$/, ''), '--since', Date.now());
-  return { status, channel, user, group, template, category, batch, priority, application, from };
+  const kind = kindOf(options.kind);
+  return {
+    status,
+    channel,
+    user,
+    group,
+    template,
+    category,
+    batch,
+    priority,
+    application,
+    kind,
+    from,
+  };
 }
 
 interface Showing {
@@ -102,23 +121,27 @@ interface Showing {
   show: (message: MessageSummary) => Promise<void>;
 }
 
-/** The last messages from before, oldest first. Everything on the pages read counts as seen. */
+/**
+ * The last messages from before, oldest first. Everything on the pages read counts as seen. What is
+ * rare makes many short pages: whoever follows is not kept waiting for all of them.
+ */
 async function showEarlier(
   api: ApiClient,
-  { query, lines, seen, show }: Showing & { lines: number },
-): Promise<number> {
+  { query, lines, seen, show, mostPages }: Showing & { lines: number; mostPages: number },
+): Promise<{ shown: number; more: boolean }> {
   const earlier: MessageSummary[] = [];
-  const path = '/v1/notifications';
-  for await (const { items } of api.pages<MessageSummary>(path, {
-    query,
-    limit: Math.max(200, lines),
-  })) {
+  const limit = Math.max(200, lines);
+  let pages = 0;
+  let more = false;
+  for await (const { items, next } of api.pages<MessageSummary>(PATH, { query, limit })) {
     earlier.push(...items);
+    more = ++pages >= mostPages && next !== null && earlier.length < lines;
+    if (pages >= mostPages) break;
   }
   for (const message of earlier) seen.add(message);
   const shown = earlier.slice(0, lines).reverse();
   for (const message of shown) await show(message);
-  return shown.length;
+  return { shown: shown.length, more };
 }
 
 async function follow(
@@ -133,12 +156,16 @@ async function follow(
   }: Showing & { api: ApiClient; intervalMs: number; signal: AbortSignal },
 ): Promise<void> {
   let failures = 0;
+  let lookedAt = Date.now();
   for (;;) {
     const pauseMs = Math.min(LONGEST_PAUSE_MS, intervalMs * 2 ** Math.min(failures, 10));
     await delay(failures === 0 ? intervalMs : Math.max(intervalMs, pauseMs), undefined, { signal });
     let page: { found: MessageSummary[]; gap: boolean };
     try {
-      page = await unseen(api, query, seen);
+      const from = new Date(lookedAt - OVERLAP_MS).toISOString();
+      const lookingAt = Date.now();
+      page = await unseen(api, { query, seen, from });
+      lookedAt = lookingAt;
     } catch (error) {
       if (signal.aborted || !isPassing(error)) throw error;
       if (failures++ === 0) context.terminal.note(`${(error as Error).message}; trying again`);
@@ -151,26 +178,43 @@ async function follow(
   }
 }
 
+const PATH = '/v1/notifications';
+const PAGE = 200;
 /** Pages read at most between two looks. */
 const MOST_PAGES = 25;
+/** Looked through again at each look: clocks differ. */
+const OVERLAP_MS = 300_000;
 
 /**
  * What is new or has another status, newest first. Looks through the newest page, and on through
- * further pages as long as they hold nothing that was seen before.
+ * further pages as long as they hold nothing that was seen before; these only from about the last look
+ * on, because of what is rare there may be nothing to be seen in millions of messages.
  */
 async function unseen(
   api: ApiClient,
-  query: Query,
-  seen: MessageWindow,
+  { query, seen, from }: { query: Query; seen: MessageWindow; from: string },
 ): Promise<{ found: MessageSummary[]; gap: boolean }> {
   const found: MessageSummary[] = [];
-  let pages = 0;
-  const options = { query, pageSize: 200 };
-  for await (const { items } of api.pages<MessageSummary>('/v1/notifications', options)) {
+  const take = (items: MessageSummary[]): boolean => {
     const known = items.some(({ id }) => seen.has(id));
     found.push(...items.filter((message) => seen.add(message)));
-    if (known) return { found, gap: false };
-    if (++pages === MOST_PAGES) return { found, gap: true };
+    return known;
+  };
+  const newest = { query: { ...query, limit: PAGE } };
+  const { items, next } = (await api.get<Page<MessageSummary>>(PATH, newest)).body;
+  if (take(items) || next === null) return { found, gap: false };
+  const later = {
+    ...query,
+    from: query['from'] !== undefined && query['from'] > from ? query['from'] : from,
+  };
+  let pages = 1;
+  for await (const page of api.pages<MessageSummary>(PATH, {
+    query: later,
+    pageSize: PAGE,
+    from: next,
+  })) {
+    if (take(page.items)) break;
+    if (++pages === MOST_PAGES) return { found, gap: page.next !== null };
   }
   return { found, gap: false };
 }

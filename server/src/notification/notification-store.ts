@@ -10,7 +10,7 @@
  * message it has changed, and neither exists without the other. An engine whose events lie in another
  * store keeps them with the rows, in the same transaction, until that store has taken them.
  */
-import type { MessageStatus } from '@tidings/contracts/common';
+import type { KeyKind, MessageStatus } from '@tidings/contracts/common';
 import type { Ledger, MessageSummary } from '@tidings/contracts/notification';
 import type { Lane, NotificationBody, NotificationRecord } from './notification.ts';
 
@@ -130,6 +130,8 @@ export interface SearchFilter {
   template?: string;
   category?: string;
   batch?: string;
+  /** Sent by live keys or by test keys. */
+  kind?: KeyKind;
   limit: number;
   /** Only messages with ids below it; newest first. */
   before: number | null;
@@ -140,6 +142,12 @@ export type FoundMessage = Omit<MessageSummary, 'application'> & {
   applicationId: number;
   key: number;
 };
+
+export interface FoundPage {
+  found: FoundMessage[];
+  /** `before` of the next page; null when nothing follows. */
+  next: number | null;
+}
 
 export interface RedriveSelection {
   applicationId: number | null;
@@ -236,8 +244,14 @@ export interface NotificationStore {
   /** Newest first. May lag behind writes by the engine's stated staleness. */
   search(filter: SearchFilter): Promise<FoundMessage[]>;
 
-  /** Counts messages by what became of them. Exact: one consistent view. */
-  ledger(applicationId: number | null): Promise<Ledger>;
+  /** The same in bounded time: a page may be short, or empty, and yet have a next one. */
+  page(filter: SearchFilter): Promise<FoundPage>;
+
+  /**
+   * Counts messages by what became of them. Exact: one consistent view. Which of them test keys have
+   * sent may lag as searches do.
+   */
+  ledger(applicationId: number | null, kind?: KeyKind): Promise<Ledger>;
 
   /** Messages that have not ended, per lane, and the age of the oldest due one in ms. */
   backlog(now: number): Promise<{ lane: Lane; pending: number; oldestDueMs: number }[]>;

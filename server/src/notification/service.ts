@@ -2,12 +2,13 @@
  * Notifications as callers deal with them: accept (acceptance.ts), read, edit, cancel, resend,
  * delete, list, redrive.
  */
+import type { KeyKind } from '@tidings/contracts/common';
 import type { EditNotification, Ledger, Redrive } from '@tidings/contracts/notification';
 import type { EventStore, MessageEvent } from '../analytics/event-store.ts';
 import type { Caller } from '../application/application-store.ts';
 import { type Hints, messageTopic } from '../cache/hints.ts';
 import type { Clock } from '../clock.ts';
-import { ServiceError } from '../errors.ts';
+import { invalid, ServiceError } from '../errors.ts';
 import {
   type AcceptanceOptions,
   type AcceptedNotification,
@@ -17,7 +18,7 @@ import {
 import { changesOf, requestOf } from './edited-request.ts';
 import { digestKey } from './idempotency.ts';
 import { laneOf, type NotificationBody, type NotificationRecord } from './notification.ts';
-import type { Edit, FoundMessage, SearchFilter } from './notification-store.ts';
+import type { Edit, FoundMessage, FoundPage, SearchFilter } from './notification-store.ts';
 
 export interface NotificationServiceOptions extends AcceptanceOptions {
   events: Pick<EventStore, 'timeline'>;
@@ -67,6 +68,12 @@ export function createNotificationService(options: NotificationServiceOptions) {
     const nextAt = Math.max(to.sendAt ?? now, now);
     const changes = changesOf(body, to);
     return { from: body, to, lane: laneOf(to.priority), nextAt, at: now, changes };
+  }
+
+  function masked(message: FoundMessage): FoundMessage {
+    if (message.recipient === null) return message;
+    const adapter = message.channel === null ? undefined : adapters.adapter(message.channel);
+    return { ...message, recipient: adapter?.maskAddress(message.recipient) ?? '***' };
   }
 
   return {
@@ -159,18 +166,22 @@ export function createNotificationService(options: NotificationServiceOptions) {
       }
     },
 
-    /** Newest first, with addresses shortened so that a list reveals nobody. */
-    async list(filter: SearchFilter): Promise<FoundMessage[]> {
-      return (await store.search(filter)).map((message) => {
-        const adapter = message.channel === null ? undefined : adapters.adapter(message.channel);
-        const shown =
-          message.recipient === null ? null : (adapter?.maskAddress(message.recipient) ?? '***');
-        return { ...message, recipient: shown };
-      });
+    /**
+     * Newest first, with addresses shortened so that a list reveals nobody. As much as is found in
+     * bounded time. @throws unknown_channel
+     */
+    async list(filter: SearchFilter): Promise<FoundPage> {
+      const { channel } = filter;
+      if (channel !== undefined && adapters.adapter(channel) === undefined)
+        throw invalid('unknown_channel', [
+          { path: 'query.channel', message: 'is no channel of this service' },
+        ]);
+      const { found, next } = await store.page(filter);
+      return { found: found.map(masked), next };
     },
 
-    ledger(applicationId: number | null): Promise<Ledger> {
-      return store.ledger(applicationId);
+    ledger(applicationId: number | null, kind?: KeyKind): Promise<Ledger> {
+      return store.ledger(applicationId, kind);
     },
 
     /** Gives dead letters new attempts, spread at the given rate. Resolves with how many were taken. */

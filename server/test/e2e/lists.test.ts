@@ -64,7 +64,6 @@ describe('listing', () => {
       'user=nobody',
       'template=none',
       'batch=none',
-      'application=none',
       `to=${inFuture(-3600)}`,
       "user=' OR 1=1--",
     ]) {
@@ -78,6 +77,15 @@ describe('listing', () => {
       ['from=yesterday', 'query.from'],
       ['limit=1001', 'query.limit'],
       ['limit=1&limit=2', 'query.limit'],
+      ['limit=0x10', 'query.limit'],
+      ['limit=1e1', 'query.limit'],
+      ['limit=%205', 'query.limit'],
+      ['limit=5.0', 'query.limit'],
+      ['limit=%2B5', 'query.limit'],
+      ['channel=smss', 'query.channel'],
+      ['priority=urgent', 'query.priority'],
+      ['kind=dead', 'query.kind'],
+      ['application=none', 'query.application'],
       ['status=gone', 'query.status'],
       ['cursor=!', 'query.cursor'],
       ['user=%ff', 'query.user'],
@@ -93,6 +101,73 @@ describe('listing', () => {
         answer.json<{ errors: { path: string }[] }>().errors.map((error) => error.path),
         [path],
       );
+    }
+  });
+});
+
+describe('messages of test keys and of live keys', () => {
+  it('are told apart by lists, dead letters and the ledger', async () => {
+    const { secret } = (
+      await tidings.call('/v1/api-keys', { body: { kind: 'test', scopes: ['send', 'read'] } })
+    ).json<{ secret: string }>();
+    const body = {
+      to: { email: 'permanent-failure@simulate.invalid' },
+      content: { title: 'a', text: 'b' },
+      category: 'kinds',
+    };
+    const sent: Record<string, string> = {};
+    for (const [kind, key] of [
+      ['live', undefined],
+      ['test', secret],
+    ] as const) {
+      const headers: Record<string, string> =
+        key === undefined ? {} : { authorization: `Bearer ${key}` };
+      const options = { body, headers };
+      const answer = await tidings.call('/v1/notifications?wait=20s', options);
+      sent[kind] = answer.json<{ id: string }>().id;
+    }
+    type Page = { items: { notificationId: string; test: boolean }[] };
+    for (const kind of ['live', 'test']) {
+      for (const path of [
+        `/v1/notifications?category=kinds&kind=${kind}`,
+        `/v1/notifications?category=kinds&status=failed&kind=${kind}`,
+        `/v1/dead-letters?kind=${kind}`,
+      ]) {
+        const { items } = (await tidings.call(path)).json<Page>();
+        assert.ok(
+          items.every(({ test }) => test === (kind === 'test')),
+          path,
+        );
+        assert.ok(
+          items.some(({ notificationId }) => notificationId === sent[kind]),
+          path,
+        );
+      }
+    }
+    type Books = Record<'accepted' | 'failed' | 'pending', number> & { balanced: boolean };
+    const books = async (query: string) => (await tidings.call(`/v1/ledger${query}`)).json<Books>();
+    const [all, live, test] = [
+      await books(''),
+      await books('?kind=live'),
+      await books('?kind=test'),
+    ];
+    assert.deepEqual([test.accepted, test.failed, test.balanced], [1, 1, true]);
+    assert.deepEqual([live.accepted, live.balanced], [all.accepted - 1, true]);
+    assert.equal(live.failed, all.failed - 1);
+    const refused = await tidings.call('/v1/ledger?kind=both');
+    assert.equal(refused.json<{ errors: { path: string }[] }>().errors[0]?.path, 'query.kind');
+  });
+
+  it('of an application that is not the own one are none, whether there is such a one or not', async () => {
+    await tidings.call('/v1/applications', { body: { key: 'elsewhere' } });
+    const { secret } = (await tidings.call('/v1/api-keys', { body: { scopes: ['read'] } })).json<{
+      secret: string;
+    }>();
+    for (const application of ['elsewhere', 'none']) {
+      const path = `/v1/notifications?application=${application}`;
+      const headers = { authorization: `Bearer ${secret}` };
+      const answer = await tidings.call(path, { headers });
+      assert.deepEqual([answer.status, answer.json()], [200, { items: [], next: null }]);
     }
   });
 });
@@ -155,6 +230,9 @@ describe('lists', () => {
         ['limit=0', 'query.limit'],
         ['limit=1001', 'query.limit'],
         ['limit=', 'query.limit'],
+        ['limit=0x10', 'query.limit'],
+        ['limit=1e1', 'query.limit'],
+        ['limit=%205', 'query.limit'],
         ['cursor=', 'query.cursor'],
         ['cursor=%ff', 'query.cursor'],
       ]) {

@@ -5,7 +5,10 @@
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import { pathToFileURL } from 'node:url';
+import { firstIdAt, timeOfId } from '../../id.ts';
 import { STATUS } from './message-row.ts';
+
+const IDS_PER_SECOND = firstIdAt(timeOfId(0) + 1000);
 
 /** A part of the hot file: ids or numbers above `after`, up to `last`. */
 export interface Span {
@@ -45,6 +48,7 @@ export class MessageProjection {
   readonly #update: StatementSync;
   readonly #readAgain: StatementSync;
   readonly #remove: StatementSync;
+  readonly #lead: StatementSync;
 
   /** @param path of the hot file, which is only read */
   constructor(projection: DatabaseSync, path: string) {
@@ -75,6 +79,16 @@ export class MessageProjection {
       `DELETE FROM message_index WHERE id IN (${CHANGED})
          AND NOT EXISTS (SELECT 1 FROM hot.message m WHERE m.id = message_index.id)`,
     );
+    this.#lead = projection.prepare(
+      `SELECT max(id / ${IDS_PER_SECOND} * 1000 + ${timeOfId(0)} - created_at) AS lead
+       FROM message_index WHERE id > ?`,
+    );
+  }
+
+  /** By how many ms the ids of these notifications are ahead of the times of their acceptance, at most. */
+  lead({ after, last }: Span): number {
+    if (last === after) return 0;
+    return (this.#lead.get(after)?.['lead'] as number | null) ?? 0;
   }
 
   /** The next events, at most so many. */

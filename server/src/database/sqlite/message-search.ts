@@ -1,53 +1,83 @@
-/** Filters over messages, answered from the projection. */
-import type { DatabaseSync, SQLInputValue } from 'node:sqlite';
-import { firstIdAt, formatId } from '../../id.ts';
-import { LANES } from '../../notification/notification.ts';
+/**
+ * Filters over messages and the ledger, as the store asks for them: read by a thread of its own, because
+ * a search that finds little goes through many rows, and whoever accepts messages must not wait for it.
+ * The thread is started for the first list and ended when nobody has asked for a while.
+ */
+import { Worker } from 'node:worker_threads';
+import type { Ledger } from '@tidings/contracts/notification';
+import type { Clock, Timer } from '../../clock.ts';
+import { ServiceError } from '../../errors.ts';
 import type {
   FoundMessage,
+  FoundPage,
   RedriveSelection,
   SearchFilter,
 } from '../../notification/notification-store.ts';
-import { STATUS, statusCodes, statusName } from './message-row.ts';
+import { isDamaged, translateError } from './connection.ts';
+import type { LedgerFilter } from './message-search-ledger.ts';
+import type { JobName, Jobs, SearchFiles } from './message-search-reader.ts';
 
-type IndexRow = {
-  id: number;
-  notification_id: number;
-  application_id: number;
-  status: number;
-  lane: number;
-  test: number;
-  created_at: number;
-  updated_at: number;
-  attempts: number;
-  channel: string | null;
-  user_id: string | null;
-  recipient: string | null;
-  template: string | null;
-  category: string | null;
-  batch: string | null;
-  reason: string | null;
-};
+/** null ends the thread. */
+export type Question = { id: number; name: JobName; argument: never } | null;
+/** Errors cross as what SQLite said: what follows from it is decided on this side. */
+export type Answer =
+  | { id: number; value: unknown }
+  | { id: number; failure: { message: string; errcode: unknown } };
 
-/** Ids run ahead of the time of acceptance by this much at most (a clock that was set back). */
-const ID_AHEAD_MS = 2 * 3_600_000;
+/** Its memory is given back behind this silence; a start takes some 50 ms. */
+const IDLE_MS = 30_000;
+/** What waits takes memory, and the last of so many would wait for seconds. */
+const MOST_WAITING = 500;
+
+type Run = <Name extends JobName>(
+  name: Name,
+  argument: Jobs[Name]['argument'],
+) => Promise<Jobs[Name]['answer']>;
+
+export interface Reading {
+  run: Run;
+  close(): void;
+}
+
+/** What stands behind the hot file, and may have damage. */
+export interface Followed {
+  /** Resolves when it shows what was committed before the call, or after a bound. */
+  caughtUp(): Promise<void>;
+  /** Why nothing can be read from it; undefined when it can. */
+  failure?(): ServiceError | undefined;
+  /** Somebody has met damage. Returns what to answer. */
+  damaged?(cause: unknown): ServiceError;
+}
 
 export class MessageSearch {
-  readonly #database: DatabaseSync;
-  /** Waits until the projection shows what was committed before the call, within a bound. */
-  readonly #caughtUp: () => Promise<void>;
+  readonly #reading: Reading;
+  readonly #followed: Followed;
+  /** Counts that are under way, since each takes long and answers everybody alike. */
+  readonly #counting = new Map<string, Promise<Ledger>>();
 
-  /**
-   * @param database read-only connection to the projection, with the records file attached as `records`
-   */
-  constructor({ database, caughtUp }: { database: DatabaseSync; caughtUp: () => Promise<void> }) {
-    this.#database = database;
-    this.#caughtUp = caughtUp;
+  constructor(reading: Reading, followed: Followed) {
+    this.#reading = reading;
+    this.#followed = followed;
   }
 
+  /** As much as is found in bounded time. */
+  async page(filter: SearchFilter): Promise<FoundPage> {
+    await this.#ready();
+    return this.#run('page', filter);
+  }
+
+  /** As much as was asked for, if there is as much, however long it takes. */
   async find(filter: SearchFilter): Promise<FoundMessage[]> {
-    await this.#caughtUp();
-    const { sql, values } = query(filter);
-    return (this.#database.prepare(sql).all(...values) as IndexRow[]).map(foundOf);
+    await this.#ready();
+    const found: FoundMessage[] = [];
+    let before = filter.before;
+    do {
+      const limit = filter.limit - found.length;
+      const page: FoundPage = await this.#run('page', { ...filter, limit, before });
+      found.push(...page.found);
+      before = page.next;
+    } while (before !== null && found.length < filter.limit);
+    return found;
   }
 
   /** Ids of failed messages, newest first, below `before`. */
@@ -56,101 +86,159 @@ export class MessageSearch {
     before: number | null,
     limit: number,
   ): Promise<number[]> {
-    if (selection.messageIds) {
-      await this.#caughtUp();
-      const ids = selection.messageIds
+    const { applicationId, messageIds, channel, from, to } = selection;
+    if (messageIds) {
+      const ids = messageIds
         .filter((id) => before === null || id < before)
-        .sort((a, b) => b - a);
-      return this.#owned(selection.applicationId, ids.slice(0, limit));
+        .sort((a, b) => b - a)
+        .slice(0, limit);
+      if (applicationId === null) return ids;
+      await this.#ready();
+      return this.#run('owned', { applicationId, ids });
     }
-    const { applicationId, channel, from, to } = selection;
-    const found = await this.find({
-      applicationId,
-      channel,
-      from,
-      to,
-      status: 'failed',
-      limit,
-      before,
+    const filter = { applicationId, channel, from, to, status: 'failed', limit, before } as const;
+    return (await this.find(filter)).map(({ key }) => key);
+  }
+
+  async ledger(filter: LedgerFilter): Promise<Ledger> {
+    // Which messages are test keys' is the projection's to say.
+    if (filter.kind !== undefined) await this.#ready();
+    const key = `${filter.applicationId}/${filter.kind}`;
+    let counting = this.#counting.get(key);
+    if (!counting) {
+      counting = this.#run('ledger', filter).finally(() => this.#counting.delete(key));
+      this.#counting.set(key, counting);
+    }
+    return { ...(await counting) };
+  }
+
+  close(): void {
+    this.#reading.close();
+  }
+
+  async #ready(): Promise<void> {
+    await this.#followed.caughtUp();
+    const failure = this.#followed.failure?.();
+    if (failure) throw failure;
+  }
+
+  async #run<Name extends JobName>(
+    name: Name,
+    argument: Jobs[Name]['argument'],
+  ): Promise<Jobs[Name]['answer']> {
+    try {
+      return await this.#reading.run(name, argument);
+    } catch (error) {
+      // The count of everything reads the hot file alone, whose damage is not mended here.
+      const isProjection = name !== 'ledger' || (argument as LedgerFilter).kind !== undefined;
+      if (isDamaged(error) && isProjection && this.#followed.damaged)
+        throw this.#followed.damaged(error);
+      throw translateError(error);
+    }
+  }
+}
+
+interface Waiting {
+  resolve(value: never): void;
+  reject(error: unknown): void;
+}
+
+/** Read by a thread that is there while it is needed. */
+export class ThreadReading implements Reading {
+  readonly #files: SearchFiles;
+  readonly #clock: Clock;
+  readonly #idleMs: number;
+  readonly #waiting = new Map<number, Waiting>();
+  #worker: Worker | undefined;
+  #idle: Timer | undefined;
+  #last = 0;
+  #closed = false;
+
+  constructor(files: SearchFiles, { clock, idleMs = IDLE_MS }: { clock: Clock; idleMs?: number }) {
+    this.#files = files;
+    this.#clock = clock;
+    this.#idleMs = idleMs;
+  }
+
+  run: Run = (name, argument) => {
+    if (this.#closed) return Promise.reject(new ServiceError('shutting_down'));
+    if (this.#waiting.size >= MOST_WAITING) return Promise.reject(tooMany());
+    this.#idle?.cancel();
+    return new Promise((resolve, reject) => {
+      const id = ++this.#last;
+      this.#waiting.set(id, { resolve, reject });
+      this.#worker ??= this.#start();
+      this.#worker.postMessage({ id, name, argument: argument as never } satisfies Question);
     });
-    return found.map(({ key }) => key);
+  };
+
+  close(): void {
+    this.#closed = true;
+    this.#idle?.cancel();
+    this.#end();
   }
 
-  #owned(applicationId: number | null, ids: number[]): number[] {
-    if (applicationId === null) return ids;
-    const owner = this.#database.prepare(
-      'SELECT 1 FROM message_index WHERE id = ? AND application_id = ?',
-    );
-    return ids.filter((id) => owner.get(id, applicationId));
+  /** Whether the thread is there. */
+  get running(): boolean {
+    return this.#worker !== undefined;
+  }
+
+  #start(): Worker {
+    const worker = new Worker(new URL('./message-search-thread.ts', import.meta.url), {
+      name: 'lists',
+      workerData: this.#files,
+    });
+    worker.unref();
+    worker.on('message', (answer: Answer) => this.#receive(answer));
+    let cause: unknown = new Error('the thread that reads lists ended');
+    worker.on('error', (error) => {
+      cause = error;
+    });
+    worker.on('exit', () => {
+      if (this.#worker !== worker) return;
+      // The next list starts another one.
+      this.#worker = undefined;
+      this.#refuseAll(cause);
+    });
+    return worker;
+  }
+
+  #receive(answer: Answer): void {
+    const waiting = this.#waiting.get(answer.id);
+    this.#waiting.delete(answer.id);
+    if ('value' in answer) waiting?.resolve(answer.value as never);
+    else waiting?.reject(Object.assign(new Error(answer.failure.message), answer.failure));
+    if (this.#waiting.size === 0 && !this.#closed)
+      this.#idle = this.#clock.after(this.#idleMs, () => this.#end());
+  }
+
+  #end(): void {
+    const worker = this.#worker;
+    this.#worker = undefined;
+    worker?.postMessage(null satisfies Question);
+    this.#refuseAll(undefined);
+  }
+
+  #refuseAll(cause: unknown): void {
+    const waiting = [...this.#waiting.values()];
+    this.#waiting.clear();
+    for (const { reject } of waiting) reject(cutShort(cause));
   }
 }
 
-/** Only column names and operators from here reach the SQL; every value is bound. */
-export function query(filter: SearchFilter): { sql: string; values: SQLInputValue[] } {
-  let index = '';
-  const conditions: string[] = [];
-  const values: SQLInputValue[] = [];
-  const add = (condition: string, ...bound: SQLInputValue[]): void => {
-    conditions.push(condition);
-    values.push(...bound);
-  };
-  if (filter.applicationId !== null) add('application_id = ?', filter.applicationId);
-  if (filter.before !== null) add('id < ?', filter.before);
-  if (filter.from !== undefined)
-    add('id >= ? AND created_at >= ?', firstIdAt(filter.from), filter.from);
-  if (filter.to !== undefined)
-    add('id < ? AND created_at < ?', firstIdAt(filter.to + ID_AHEAD_MS), filter.to);
-  if (filter.userId !== undefined) add('user_id = ?', filter.userId);
-  if (filter.group !== undefined) {
-    add(
-      `(application_id, user_id) IN (SELECT application_id, user_id FROM records.user_group WHERE group_key = ?
-        AND (?2 IS NULL OR application_id = ?2))`.replaceAll('?2', '?'),
-      filter.group,
-      filter.applicationId,
-      filter.applicationId,
-    );
-  }
-  if (filter.channel !== undefined) add('channel = ?', filter.channel);
-  if (filter.template !== undefined) add('template = ?', filter.template);
-  if (filter.category !== undefined) add('category = ?', filter.category);
-  if (filter.batch !== undefined) add('batch = ?', filter.batch);
-  if (filter.lane !== undefined) add('lane = ?', filter.lane);
-  if (filter.status !== undefined) {
-    const codes = statusCodes(filter.status);
-    add(
-      codes.length === 1 ? 'status = ?' : `status IN (${codes.map(() => '?').join(', ')})`,
-      ...codes,
-    );
-    // What did not simply arrive is rare, and the planner does not know it; a user's or batch's is rarer.
-    const isRarer = filter.userId !== undefined || filter.batch !== undefined;
-    if (!isRarer && !codes.includes(STATUS.delivered)) {
-      add(`status <> ${STATUS.delivered}`);
-      index = `INDEXED BY message_index_${filter.applicationId === null ? 'any_status' : 'status'}`;
-    }
-  }
-  const where = conditions.length > 0 ? `WHERE ${conditions.join(' AND ')}` : '';
-  values.push(filter.limit);
-  return { sql: `SELECT * FROM message_index ${index} ${where} ORDER BY id DESC LIMIT ?`, values };
+function tooMany(): ServiceError {
+  return new ServiceError('overloaded', {
+    detail: 'Too many lists are being read.',
+    hint: 'Ask again in a moment.',
+    retryAfterMs: 1000,
+  });
 }
 
-function foundOf(row: IndexRow): FoundMessage {
-  return {
-    key: row.id,
-    id: formatId('msg', row.id),
-    notificationId: formatId('ntf', row.notification_id),
-    applicationId: row.application_id,
-    status: statusName(row.status),
-    channel: row.channel,
-    priority: LANES[row.lane] as (typeof LANES)[number],
-    user: row.user_id,
-    recipient: row.recipient,
-    template: row.template,
-    category: row.category,
-    batch: row.batch,
-    reason: row.reason,
-    attempts: row.attempts,
-    test: row.test === 1,
-    createdAt: new Date(row.created_at).toISOString(),
-    updatedAt: new Date(row.updated_at).toISOString(),
-  };
+function cutShort(cause: unknown): ServiceError {
+  return new ServiceError('store_unavailable', {
+    detail: 'The list was not read to its end.',
+    hint: 'Ask again.',
+    retryAfterMs: 1000,
+    cause,
+  });
 }

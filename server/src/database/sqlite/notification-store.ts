@@ -3,6 +3,7 @@
  * the hot file itself (always current), searches from the projection.
  */
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import type { KeyKind } from '@tidings/contracts/common';
 import type { Ledger } from '@tidings/contracts/notification';
 import { firstIdAt } from '../../id.ts';
 import {
@@ -17,6 +18,7 @@ import type {
   Completion,
   Edit,
   FoundMessage,
+  FoundPage,
   IdempotencyKey,
   NewNotification,
   NotificationStore,
@@ -24,7 +26,7 @@ import type {
   RedriveSelection,
   SearchFilter,
 } from '../../notification/notification-store.ts';
-import { entryOf, type MessageRow, STATUS, stateOf, statusName } from './message-row.ts';
+import { entryOf, type MessageRow, STATUS, stateOf } from './message-row.ts';
 import type { MessageSearch } from './message-search.ts';
 import type {
   AcceptAnswer,
@@ -53,7 +55,6 @@ export class SqliteNotificationStore implements NotificationStore {
   readonly #messages: StatementSync;
   readonly #owner: StatementSync;
   readonly #entry: StatementSync;
-  readonly #ledger: StatementSync;
   readonly #backlog: StatementSync;
 
   constructor({ database, writer, search }: SqliteNotificationStoreOptions) {
@@ -67,10 +68,6 @@ export class SqliteNotificationStore implements NotificationStore {
     this.#entry = database.prepare(
       `SELECT message.*, notification.body FROM message JOIN notification ON notification.id = notification_id
        WHERE message.id = ? AND status IN (${STATUS.accepted}, ${STATUS.sending})`,
-    );
-    this.#ledger = database.prepare(
-      `SELECT status, count(*) AS messages FROM message WHERE ?1 IS NULL OR application_id = ?1 GROUP BY status
-       UNION ALL SELECT -1, sum(message_count) FROM notification WHERE ?1 IS NULL OR application_id = ?1`,
     );
     this.#backlog = database.prepare(
       `SELECT lane, count(*) AS pending, min(CASE WHEN status <> ${STATUS.scheduled} THEN updated_at END) AS oldest
@@ -237,27 +234,12 @@ export class SqliteNotificationStore implements NotificationStore {
     return this.#search.find(filter);
   }
 
-  async ledger(applicationId: number | null): Promise<Ledger> {
-    const ledger = {
-      accepted: 0,
-      delivered: 0,
-      failed: 0,
-      expired: 0,
-      suppressed: 0,
-      cancelled: 0,
-      pending: 0,
-      balanced: false,
-    };
-    for (const row of this.#ledger.all(applicationId)) {
-      const count = (row['messages'] as number | null) ?? 0;
-      const status = row['status'] === -1 ? undefined : statusName(row['status'] as number);
-      if (status === undefined) ledger.accepted += count;
-      else if (isEnded(status)) ledger[status] += count;
-      else ledger.pending += count;
-    }
-    const { accepted, delivered, failed, expired, suppressed, cancelled, pending } = ledger;
-    ledger.balanced = accepted === delivered + failed + expired + suppressed + cancelled + pending;
-    return ledger;
+  page(filter: SearchFilter): Promise<FoundPage> {
+    return this.#search.page(filter);
+  }
+
+  ledger(applicationId: number | null, kind?: KeyKind): Promise<Ledger> {
+    return this.#search.ledger({ applicationId, kind });
   }
 
   async backlog(now: number) {
@@ -272,18 +254,6 @@ export class SqliteNotificationStore implements NotificationStore {
 function acceptResult(answer: AcceptAnswer): AcceptResult {
   if (answer > 0) return { kind: 'accepted', id: answer };
   return answer === 0 ? { kind: 'mismatch' } : { kind: 'replayed', id: -answer };
-}
-
-function isEnded(
-  status: string,
-): status is 'delivered' | 'failed' | 'expired' | 'suppressed' | 'cancelled' {
-  return (
-    status === 'delivered' ||
-    status === 'failed' ||
-    status === 'expired' ||
-    status === 'suppressed' ||
-    status === 'cancelled'
-  );
 }
 
 function claimArguments(claims: readonly Claim[]): ClaimArgument {

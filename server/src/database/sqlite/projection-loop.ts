@@ -6,8 +6,10 @@
 import type { DatabaseSync } from 'node:sqlite';
 import type { MessagePort } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
+import { ServiceError } from '../../errors.ts';
 import type { Service } from '../../lifecycle.ts';
-import type { Projection, ProjectionPosition } from './projection.ts';
+import { isDamaged, translateError } from './connection.ts';
+import { type Projection, type ProjectionPosition, REBUILDING } from './projection.ts';
 
 /**
  * How often new rows are looked for when nobody asks. A message that has come to its end by then is
@@ -19,8 +21,11 @@ const CHECKPOINT_MS = 100;
 /** A reader waits no longer than this for the projection; it then sees what is there. */
 const LONGEST_WAIT_MS = 2000;
 
-type Ask = { id: number; target: ProjectionPosition };
-type Told = { id: number };
+/** After the file could not be made anew, it is tried again when damage is met this much later. */
+const REMAKE_AGAIN_MS = 5000;
+
+type Ask = { id: number; target: ProjectionPosition } | { damaged: true };
+type Told = { id: number } | { remade: boolean };
 
 export interface ProjectionLoopOptions {
   projection: Projection;
@@ -28,13 +33,18 @@ export interface ProjectionLoopOptions {
   checkpoints: DatabaseSync[];
   clock: Clock;
   failed(error: unknown): void;
+  /** Somebody met damage, and the file was made anew, or could not be: then there is an error. */
+  remade(error: unknown): void;
 }
 
 export class ProjectionLoop implements Service {
   readonly name = 'projection';
   readonly #options: ProjectionLoopOptions;
   readonly #timers: Timer[] = [];
+  readonly #ports = new Set<MessagePort>();
   #waiting: { port: MessagePort; id: number; target: ProjectionPosition }[] = [];
+  #remaking: Promise<void> | undefined;
+  #remakeFrom = 0;
   #scheduled = false;
   #stopped = false;
 
@@ -43,8 +53,14 @@ export class ProjectionLoop implements Service {
   }
 
   connect(port: MessagePort): void {
-    port.on('message', ({ id, target }: Ask) => {
-      this.#waiting.push({ port, id, target });
+    this.#ports.add(port);
+    port.on('close', () => this.#ports.delete(port));
+    port.on('message', (ask: Ask) => {
+      if ('damaged' in ask) {
+        this.#remake();
+        return;
+      }
+      this.#waiting.push({ port, ...ask });
       this.#schedule();
     });
   }
@@ -61,15 +77,16 @@ export class ProjectionLoop implements Service {
   async stop(): Promise<void> {
     this.#stopped = true;
     for (const timer of this.#timers) timer.cancel();
+    await this.#remaking;
     this.#checkpoint();
   }
 
   #schedule(): void {
-    if (this.#scheduled || this.#stopped) return;
+    if (this.#scheduled || this.#stopped || this.#remaking !== undefined) return;
     this.#scheduled = true;
     setImmediate(() => {
       this.#scheduled = false;
-      if (!this.#stopped) this.#step();
+      if (!this.#stopped && this.#remaking === undefined) this.#step();
     });
   }
 
@@ -80,8 +97,25 @@ export class ProjectionLoop implements Service {
       if (more) this.#schedule();
     } catch (error) {
       // Whatever it was (a full disk), the position has not moved: the next look tries again.
-      this.#options.failed(error);
+      if (isDamaged(error)) this.#remake();
+      else this.#options.failed(error);
     }
+  }
+
+  /** Makes the file anew, once for however many have met the damage. */
+  #remake(): void {
+    const { projection, clock } = this.#options;
+    if (this.#remaking !== undefined || this.#stopped || clock.monotonic() < this.#remakeFrom)
+      return;
+    const ended = (error: unknown): void => {
+      this.#remaking = undefined;
+      this.#remakeFrom = error === undefined ? 0 : clock.monotonic() + REMAKE_AGAIN_MS;
+      this.#options.remade(error);
+      for (const port of this.#ports)
+        port.postMessage({ remade: error === undefined } satisfies Told);
+      this.#schedule();
+    };
+    this.#remaking = projection.remake().then(() => ended(undefined), ended);
   }
 
   #tell(): void {
@@ -117,10 +151,13 @@ function reached(position: ProjectionPosition, target: ProjectionPosition): bool
 export class ProjectionClient {
   #port!: MessagePort;
   readonly #target: () => ProjectionPosition;
-  readonly #position: () => ProjectionPosition;
+  readonly #position: () => ProjectionPosition & { [REBUILDING]: number };
   readonly #clock: Clock;
   readonly #waiting = new Map<number, () => void>();
   #last = 0;
+  /** Damage that was met and is not mended yet. */
+  #damage: unknown;
+  #mendable = true;
 
   constructor(options: {
     port: MessagePort;
@@ -141,16 +178,21 @@ export class ProjectionClient {
       notification: 0,
       event: 0,
       inbox: 0,
+      [REBUILDING]: 0,
       ...Object.fromEntries(position.all().map((row) => [row['name'], row['value']])),
     });
     this.#listen(port);
   }
 
-  /** Resolves when the projection shows everything committed before the call, or after a bound. */
-  caughtUp = (): Promise<void> => {
+  /**
+   * Resolves when the projection shows everything committed before the call, or after a bound; at once
+   * while it is being made anew, which takes longer than anybody waits.
+   */
+  caughtUp = async (): Promise<void> => {
     const target = this.#target();
-    if (reached(this.#position(), target)) return Promise.resolve();
-    return new Promise((resolve) => {
+    const position = this.#positionOrDamage();
+    if (position === undefined || position[REBUILDING] || reached(position, target)) return;
+    await new Promise<void>((resolve) => {
       const id = ++this.#last;
       const done = (): void => {
         timer.cancel();
@@ -163,24 +205,78 @@ export class ProjectionClient {
     });
   };
 
+  /** Why lists cannot be answered; undefined when they can. */
+  failure(): ServiceError | undefined {
+    try {
+      const position = this.#positionOrDamage();
+      if (this.#damage !== undefined) return damageError(this.#damage, this.#mendable);
+      return position?.[REBUILDING] ? rebuildingError() : undefined;
+    } catch (error) {
+      return translateError(error);
+    }
+  }
+
+  /** Tells the tracker, which makes the file anew. Returns what to answer. */
+  damaged(cause: unknown): ServiceError {
+    this.#damage = cause;
+    this.#port.postMessage({ damaged: true } satisfies Ask);
+    return damageError(cause, this.#mendable);
+  }
+
   /** Goes on with a tracker that has been started anew. */
   connect(port: MessagePort): void {
     this.#port.close();
     this.#listen(port);
+    if (this.#damage !== undefined) port.postMessage({ damaged: true } satisfies Ask);
   }
 
   close(): void {
     this.#port.close();
   }
 
-  #listen(port: MessagePort): void {
-    this.#port = port;
-    port.on('message', ({ id }: Told) => this.#waiting.get(id)?.());
-    port.unref();
-  }
-
   /** How many events the projection is behind. */
   lag(): number {
-    return Math.max(0, this.#target().event - this.#position().event);
+    return Math.max(0, this.#target().event - (this.#positionOrDamage()?.event ?? 0));
   }
+
+  #positionOrDamage() {
+    try {
+      return this.#position();
+    } catch (error) {
+      if (!isDamaged(error)) throw translateError(error);
+      this.damaged(error);
+      return undefined;
+    }
+  }
+
+  #listen(port: MessagePort): void {
+    this.#port = port;
+    port.on('message', (told: Told) => {
+      if ('id' in told) this.#waiting.get(told.id)?.();
+      else if (told.remade) this.#damage = undefined;
+      if ('remade' in told) this.#mendable = told.remade;
+    });
+    port.unref();
+  }
+}
+
+const GOES_ON = 'Messages are accepted and delivered meanwhile.';
+
+function rebuildingError(): ServiceError {
+  return new ServiceError('store_unavailable', {
+    detail: `The file behind lists and inboxes was damaged and is being made anew. ${GOES_ON}`,
+    hint: 'Ask again later; a million messages take about half a minute.',
+    retryAfterMs: 5000,
+  });
+}
+
+function damageError(cause: unknown, mendable: boolean): ServiceError {
+  return new ServiceError('store_unavailable', {
+    detail: `The file behind lists and inboxes is damaged. ${GOES_ON}`,
+    hint: mendable
+      ? 'It is made anew at once; ask again later.'
+      : 'It could not be made anew while it is in use; the next start of the service does it.',
+    retryAfterMs: 5000,
+    cause,
+  });
 }

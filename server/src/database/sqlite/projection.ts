@@ -3,9 +3,10 @@
  * last time and writes it in one group, with its own position in the same transaction. Killing it
  * at any point neither loses nor doubles anything, and deleting the file rebuilds it.
  */
-import type { DatabaseSync, StatementSync } from 'node:sqlite';
+import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
 import { InboxProjection } from './inbox-projection.ts';
 import { MessageProjection } from './message-projection.ts';
+import { migrate, readMigrations } from './migrate.ts';
 
 export interface ProjectionPosition {
   notification: number;
@@ -20,6 +21,14 @@ export interface ProjectionOptions {
   projection: DatabaseSync;
 }
 
+/** Beside the position: the file was made anew and does not show everything yet. */
+export const REBUILDING = 'rebuilding';
+/** Beside the position: by how much ids run ahead of the time of acceptance at most, in ms. */
+export const LEAD = 'lead';
+
+/** Any other value than the usual one: a header is written when something in it changes. */
+const HEADER_WRITTEN = 1;
+
 /** Rows of each kind taken in one group: bounds the time of one transaction to some 100 ms. */
 const GROUP = 4000;
 
@@ -31,6 +40,8 @@ export class Projection {
   readonly #lastNotification: StatementSync;
   readonly #savePosition: StatementSync;
   #position: ProjectionPosition;
+  #lead: number;
+  #rebuilding: boolean;
 
   constructor({ messages, projection }: ProjectionOptions) {
     this.#projection = projection;
@@ -49,6 +60,8 @@ export class Projection {
       event: value('event'),
       inbox: value('inbox'),
     };
+    this.#lead = value(LEAD);
+    this.#rebuilding = value(REBUILDING) === 1;
     const target = this.target();
     // Behind a backup that was put back: what is shown is of another time.
     if (this.#position.event > target.event || this.#position.inbox > target.inbox) this.#clear();
@@ -59,7 +72,33 @@ export class Projection {
     this.#projection.exec(
       `BEGIN IMMEDIATE; ${tables.map((table) => `DELETE FROM ${table};`).join(' ')} COMMIT;`,
     );
+    this.#forget();
+    this.#rebuilding = false;
+  }
+
+  #forget(): void {
     this.#position = { notification: 0, event: 0, inbox: 0 };
+    this.#lead = 0;
+  }
+
+  /**
+   * Puts an empty file in the place of a damaged one, page by page and under SQLite's own locks, so that
+   * whoever has it open goes on with it. Says in it that it is being filled, until `step` has done so.
+   * @throws SQLite's error when not even its first page can be read or written
+   */
+  async remake(): Promise<void> {
+    const empty = new DatabaseSync(':memory:');
+    try {
+      migrate(empty, readMigrations('projection'));
+      empty.prepare('INSERT OR REPLACE INTO position VALUES (?, 1)').run(REBUILDING);
+      // A damaged header is mended from the copy that this connection has: nobody could open the file.
+      this.#projection.exec(`PRAGMA user_version = ${HEADER_WRITTEN}; PRAGMA user_version = 0`);
+      await backup(empty, this.#projection.location() as string);
+    } finally {
+      empty.close();
+    }
+    this.#forget();
+    this.#rebuilding = true;
   }
 
   get position(): Readonly<ProjectionPosition> {
@@ -93,11 +132,17 @@ export class Projection {
       for (const name of ['notification', 'event', 'inbox'] as const) {
         if (next[name] > this.#position[name]) this.#savePosition.run(name, next[name]);
       }
-      this.#projection.exec('COMMIT');
-      this.#position = next;
+      const lead = Math.max(this.#lead, this.#messages.lead(notifications));
+      if (lead > this.#lead) this.#savePosition.run(LEAD, lead);
       // A group of the inbox also ends behind a long content.
       const moreInbox = inbox.length > 0 && next.inbox < this.#inbox.last();
-      return events.full || notifications.full || moreInbox;
+      const more = events.full || notifications.full || moreInbox;
+      if (this.#rebuilding && !more) this.#savePosition.run(REBUILDING, 0);
+      this.#projection.exec('COMMIT');
+      this.#position = next;
+      this.#lead = lead;
+      this.#rebuilding &&= more;
+      return more;
     } catch (error) {
       if (this.#projection.isTransaction) this.#projection.exec('ROLLBACK');
       throw error;

@@ -4,12 +4,15 @@ import type { FastifyInstance, FastifyReply, FastifyRequest } from 'fastify';
 export interface HealthRoutesOptions {
   /** Empty when the service takes and delivers messages; otherwise what is missing. */
   notReady(): string[];
+  /** What does not work though messages are taken and delivered. */
+  degraded(): string[];
   /** Metrics of all threads in the text format. */
   metrics(): Promise<string>;
 }
 
 export function healthRoutes({
   notReady,
+  degraded,
   metrics,
 }: HealthRoutesOptions): (app: FastifyInstance) => void {
   return (app) => {
@@ -27,7 +30,12 @@ export function healthRoutes({
 
   async function ready(_request: FastifyRequest, reply: FastifyReply): Promise<unknown> {
     const reasons = notReady();
-    if (reasons.length === 0) return { status: 'ready' };
-    return reply.code(503).header('retry-after', '1').send({ status: 'not_ready', reasons });
+    const limits = degraded();
+    const detail = limits.length === 0 ? {} : { degraded: limits };
+    if (reasons.length === 0) return { status: 'ready', ...detail };
+    return reply
+      .code(503)
+      .header('retry-after', '1')
+      .send({ status: 'not_ready', reasons, ...detail });
   }
 }

@@ -5,6 +5,7 @@ import {
   type EditNotification,
   type ListNotificationsQuery,
   ListNotificationsQuery as ListQuery,
+  MESSAGE_LIST_DESCRIPTION,
   MessagePage,
   type Notification,
   NotificationId,
@@ -15,7 +16,7 @@ import { Type } from '@tidings/contracts/schema';
 import { pattern } from '@tidings/contracts/schema-fault';
 import type { FastifyInstance, FastifyRequest } from 'fastify';
 import type { ApplicationStore, Caller } from '../../application/application-store.ts';
-import { ServiceError } from '../../errors.ts';
+import { invalid, ServiceError } from '../../errors.ts';
 import { failpoint } from '../../failpoint.ts';
 import { parseId } from '../../id.ts';
 import { LANES, type NotificationRecord } from '../../notification/notification.ts';
@@ -147,6 +148,7 @@ export function notificationRoutes(
           id: 'listNotifications',
           tag: TAG,
           summary: 'List messages, newest first',
+          description: MESSAGE_LIST_DESCRIPTION,
           querystring: ListQuery,
           response: { 200: MessagePage, ...refused(READ) },
         }),
@@ -162,7 +164,6 @@ export function notificationRoutes(
           query.application,
         );
         if (applicationId === undefined) return { items: [], next: null };
-        const limit = query.limit ?? 50;
         const found = await notifications.list({
           applicationId,
           ...range,
@@ -175,10 +176,11 @@ export function notificationRoutes(
           template: query.template,
           category: query.category,
           batch: query.batch,
-          limit: limit + 1,
+          kind: query.kind,
+          limit: query.limit ?? 50,
           before,
         });
-        return pageIn('messages', await messagePage(found, limit, applications));
+        return pageIn('messages', await messagePage(found, applications));
       },
     );
 
@@ -305,7 +307,11 @@ function idOf(request: FastifyRequest): number {
   return id;
 }
 
-/** What a caller may list: operators everything or one application, others their own; undefined is nothing. */
+/**
+ * What a caller may list: operators everything or one application, others their own; undefined is
+ * nothing, as of another application, which looks like one that there is not.
+ * @throws invalid_request for operators, who may know, when there is no such application
+ */
 async function applicationFilter(
   applications: ApplicationStore,
   caller: Caller,
@@ -314,6 +320,8 @@ async function applicationFilter(
   const admin = caller.scopes.includes('admin');
   if (key === undefined) return admin ? null : caller.applicationId;
   const application = await applications.byKey(key);
+  if (!application && admin)
+    throw invalid('invalid_request', [{ path: 'query.application', message: 'is no application' }]);
   return application && (admin || application.id === caller.applicationId)
     ? application.id
     : undefined;

@@ -1,7 +1,14 @@
 /** What operators and on-call engineers ask: the ledger, dead letters, channels. */
 
-import { ChannelName, PageQuery } from '@tidings/contracts/common';
-import { type Ledger, MessagePage, type Redrive } from '@tidings/contracts/notification';
+import { ChannelName, type KeyKind, PageQuery } from '@tidings/contracts/common';
+import {
+  KindFilter,
+  type Ledger,
+  LedgerQuery,
+  MESSAGE_LIST_DESCRIPTION,
+  MessagePage,
+  type Redrive,
+} from '@tidings/contracts/notification';
 import { Type } from '@tidings/contracts/schema';
 import type { FastifyInstance } from 'fastify';
 import type { ApplicationStore } from '../../application/application-store.ts';
@@ -31,7 +38,7 @@ export interface OperationRoutesOptions {
 }
 
 const DeadLetterQuery = Type.Object(
-  { ...PageQuery, channel: Type.Optional(ChannelName) },
+  { ...PageQuery, channel: Type.Optional(ChannelName), kind: KindFilter },
   { additionalProperties: false },
 );
 
@@ -47,9 +54,13 @@ export function operationRoutes({
         id: 'getLedger',
         tag: 'Operations',
         summary: 'What became of everything that was accepted',
+        querystring: LedgerQuery,
         response: { 200: Type.Ref('Ledger'), ...refused(READ) },
       }),
-      async (request): Promise<Ledger> => notifications.ledger(scopeOf(callerOf(request))),
+      async (request): Promise<Ledger> => {
+        const { kind } = request.query as LedgerQuery;
+        return notifications.ledger(scopeOf(callerOf(request)), kind);
+      },
     );
 
     app.get(
@@ -72,6 +83,7 @@ export function operationRoutes({
         id: 'listDeadLetters',
         tag: 'Operations',
         summary: 'Messages that failed for good, newest first',
+        description: MESSAGE_LIST_DESCRIPTION,
         querystring: DeadLetterQuery,
         response: { 200: MessagePage, ...refused(READ) },
       }),
@@ -80,15 +92,17 @@ export function operationRoutes({
           limit = 50,
           cursor,
           channel,
-        } = request.query as { limit?: number; cursor?: string; channel?: string };
+          kind,
+        } = request.query as { limit?: number; cursor?: string; channel?: string; kind?: KeyKind };
         const found = await notifications.list({
           applicationId: scopeOf(callerOf(request)),
           status: 'failed',
           channel,
-          limit: limit + 1,
+          kind,
+          limit,
           before: readCursor(cursorOf('dead-letters', cursor)),
         });
-        return pageIn('dead-letters', await messagePage(found, limit, applications));
+        return pageIn('dead-letters', await messagePage(found, applications));
       },
     );
 
