@@ -90,7 +90,8 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
       headersTimeout: HEADERS_TIMEOUT_MS,
       connectionsCheckingInterval: CHECK_INTERVAL_MS,
     },
-    exposeHeadRoutes: false,
+    // RFC 9110, 9.1: whatever answers GET answers HEAD. A route that must not run for it has one of its own.
+    exposeHeadRoutes: true,
     routerOptions: { maxParamLength: 1600, caseSensitive: true },
     clientErrorHandler,
     // What the framework refuses before any route or hook: a path that is no UTF-8, or too long.

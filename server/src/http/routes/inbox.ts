@@ -87,7 +87,7 @@ export function inboxRoutes(options: InboxRoutesOptions): (app: FastifyInstance)
       addMarking(scope, service, authenticate);
       addStream(scope, service, authenticate);
       addSocket(scope, service);
-      // To open no stream and use up no ticket, it is no GET without a body.
+      // Of its own, so that it opens no stream and uses up no ticket.
       scope.head(STREAM_PATH, { onRequest: authenticate, schema: { hide: true } }, streamHead);
       for (const path of USER_PATHS) scope.options(path, { schema: { hide: true } }, preflight);
     });
