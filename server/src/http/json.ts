@@ -5,6 +5,11 @@
  * Refused: bytes that are no UTF-8, numbers past the largest, integers that lose digits, duplicate
  * keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`, lone surrogates and
  * NUL in any text. Costs about as much as the parse itself.
+ *
+ * A body is JSON when its media type is `application/json` or ends in `+json` (RFC 6839, 3.1), so that
+ * a PATCH may call itself `application/merge-patch+json` (RFC 7396), which is what it is. What the type
+ * promises beyond JSON counts for nothing: the schema of the route says what a body must hold, so a JSON
+ * Patch, which is a list, is refused like any other list.
  */
 import { isUtf8 } from 'node:buffer';
 import { ServiceError } from '../errors.ts';

@@ -70,6 +70,7 @@ test('what was not signed here, or not for this, is refused in one and the same 
   const sign = (payload: object, key: Uint8Array = KEY, alg = 'HS256') =>
     new SignJWT({ ...payload }).setProtectedHeader({ alg }).sign(key);
   const { privateKey } = generateKeyPairSync('ed25519');
+  const rsa = generateKeyPairSync('rsa', { modulusLength: 2048 });
   const other = createInboxTokens({
     key: SecretBox.derive(Buffer.alloc(32, 2), 'inbox-token'),
     clock,
@@ -89,6 +90,16 @@ test('what was not signed here, or not for this, is refused in one and the same 
     await sign(claims, Buffer.alloc(32)),
     await sign(claims, Buffer.concat([KEY, KEY]), 'HS512'),
     await new SignJWT(claims).setProtectedHeader({ alg: 'EdDSA' }).sign(privateKey),
+    await new SignJWT(claims).setProtectedHeader({ alg: 'RS256' }).sign(rsa.privateKey),
+    await sign(claims, Buffer.from(rsa.publicKey.export({ type: 'spki', format: 'pem' }))),
+    await new SignJWT(claims)
+      .setProtectedHeader({ alg: 'RS256', jwk: rsa.publicKey.export({ format: 'jwk' }) })
+      .sign(rsa.privateKey),
+    `${encode({ alg: 'hs256' })}.${body}.${signature}`,
+    `${encode({ alg: 'HS256', crit: ['x'], x: 1 })}.${body}.${signature}`,
+    await sign({ ...claims, nbf: now + 1 }),
+    await sign({ ...claims, exp: now }),
+    await sign({ ...claims, exp: String(now + 600) }),
     (await other.mint({ ...ADA, expiresInSeconds: 600 })).token,
     await sign({ ...claims, aud: 'something-else' }),
     ...(await Promise.all((['app', 'gen', 'sub', 'aud', 'iat', 'exp'] as const).map(without))),

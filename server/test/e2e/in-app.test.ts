@@ -8,6 +8,7 @@ import type {
   InboxItem,
   InboxMarked,
   InboxReady,
+  InboxRemoved,
 } from '@tidings/contracts/inbox';
 import type { Notification } from '@tidings/contracts/notification';
 import { EventSource } from 'eventsource';
@@ -263,9 +264,19 @@ describe('what is sent', () => {
     const user = await newUser();
     const collapsing = (title: string) =>
       send(user, { content: { title }, collapseKey: 'build-7' });
-    await collapsing('running');
+    const running = (await collapsing('running')).messages[0]?.id;
+    using stream = await openStream(user);
+    await ready(stream);
     await sendTitled(user, 'another');
-    await collapsing('passed');
+    const passed = (await collapsing('passed')).messages[0]?.id;
+    await stream.until('the replacement', (one) => one.of('marked').length > 0);
+    const [{ action, items: replaced, replacedBy }] = stream
+      .of('marked')
+      .map(({ data }) => data) as [InboxMarked];
+    assert.deepEqual([action, replaced, replacedBy], ['archive', [running], passed]);
+    await stream.until('the counts', (one) =>
+      one.of('counts').some(({ data }) => (data as InboxCounts).total === 2),
+    );
     assert.deepEqual(
       (await items(user)).map(({ title }) => title),
       ['passed', 'another'],
@@ -290,10 +301,18 @@ describe('what is sent', () => {
 
   it('is gone when its notification is deleted', async () => {
     const user = await newUser();
-    const { id } = await send(user);
+    const { id, messages } = await send(user);
+    using stream = await openStream(user);
+    await ready(stream);
     assert.equal((await tidings.call(`/v1/notifications/${id}`, { method: 'DELETE' })).status, 204);
     assert.deepEqual(await items(user), []);
     assert.deepEqual(await counts(user), { unseen: 0, unread: 0, total: 0 });
+    await stream.until('the counts', (one) => one.of('counts').length > 1);
+    assert.deepEqual(
+      stream.of('removed').map(({ data }) => (data as InboxRemoved).items),
+      [[messages[0]?.id]],
+    );
+    assert.deepEqual(stream.of('counts').at(-1)?.data, { unseen: 0, unread: 0, total: 0 });
   });
 
   it('comes page by page, newest first', async () => {

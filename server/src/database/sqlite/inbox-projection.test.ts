@@ -82,6 +82,7 @@ function follow(log: OpenedLog, file: DatabaseSync, from: number, limit: number)
 const rowsOf = (file: DatabaseSync) => ({
   inbox: file.prepare('SELECT * FROM inbox ORDER BY message_id').all(),
   marks: file.prepare('SELECT * FROM inbox_mark ORDER BY seq').all(),
+  departures: file.prepare('SELECT * FROM inbox_departure ORDER BY seq').all(),
 });
 
 /** A small generator with a seed, so that the history is the same in every run. */
@@ -118,6 +119,7 @@ test('groups of any size end in the same inboxes, and in counters that are right
   const files = [1, 7, 1000].map((limit) => project(log, `projection-${limit}.db`, limit));
   const [one, seven, all] = files.map(rowsOf);
   assert.ok((one?.inbox.length ?? 0) > 50);
+  assert.ok((one?.departures.length ?? 0) > 20);
   assert.deepEqual(seven, one);
   assert.deepEqual(all, one);
   for (const file of files) {
@@ -135,6 +137,53 @@ test('groups of any size end in the same inboxes, and in counters that are right
     assert.deepEqual(kept, counted);
     file.close();
   }
+});
+
+test('a log that is taken from the beginning again leaves no departures of another time', async () => {
+  await using log = openLog();
+  await writeHistory(log, 60);
+  const file = project(log, 'projection.db', 10);
+  const before = rowsOf(file);
+  file.exec('DELETE FROM inbox; DELETE FROM inbox_count; DELETE FROM inbox_mark');
+  file.exec("INSERT INTO inbox_departure VALUES (999, 1, 'ghost', 0, 'removed', '[1]', NULL)");
+  follow(log, file, 0, 10);
+  const after = rowsOf(file);
+  assert.deepEqual(after.inbox, before.inbox);
+  assert.deepEqual(after.departures, before.departures);
+  file.close();
+});
+
+test('what left longer ago than is kept is forgotten, in the projection and in the log', async () => {
+  await using log = openLog();
+  await log.writer.call('deliverInbox', item(1, 'ada'));
+  await log.writer.call('deliverInbox', item(2, 'ada'));
+  await log.remove(1, 1);
+  const file = project(log, 'projection.db', 10);
+  assert.equal(rowsOf(file).departures.length, 1);
+  // As if very much had happened since.
+  const far = openForWriting(log.file.path, { durability: 'full' });
+  far.exec("INSERT INTO inbox_log VALUES (300000, NULL, 1, 'bob', 0, 'seen', NULL, NULL, NULL)");
+  far.close();
+  follow(log, file, 3, 10);
+  assert.equal(rowsOf(file).departures.length, 0);
+  const again = new GroupWriter({
+    open: () => openForWriting(log.file.path, { durability: 'full' }),
+    prepare: (database) => {
+      const inbox = inboxOperations(database);
+      const run = ([first, last]: [number, number]) => inbox.remove(first, last, 5);
+      return { operations: { remove: { isolated: true, run } } };
+    },
+  });
+  await new LocalWriteClient(again).call('remove', [2, 2]);
+  again.close();
+  assert.deepEqual(
+    log.messages
+      .prepare('SELECT seq, user_id FROM inbox_removed')
+      .all()
+      .map((row) => ({ ...row })),
+    [{ seq: 300_001, user_id: 'ada' }],
+  );
+  file.close();
 });
 
 test('a group that is rolled back is taken again as if nothing had been', async () => {
