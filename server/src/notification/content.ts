@@ -74,14 +74,14 @@ function checkReachable(
   ]);
 }
 
-/** Before anything is compiled: how much markup there is on all channels that may be tried. */
+/** Before anything is compiled: how much markup there is on these channels together. */
 function checkMarkup(
   { templates, adapters }: ContentCheck,
   content: Content,
-  named: readonly string[],
+  channels: readonly string[],
 ): void {
   const count = templates.countMarkup();
-  for (const channel of new Set(named.length > 0 ? named : adapters.channels())) {
+  for (const channel of new Set(channels)) {
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     const inline = channelContentOf(content, adapter);
     if (inline !== undefined) whereSent(content, adapter, inline, () => count(inline));
@@ -176,6 +176,9 @@ function checkAutomatic(check: ContentCheck): void {
     to['userId'] === undefined
       ? usable
       : usable.filter((channel) => to[channel] !== undefined || explicit.includes(channel));
+  checkMarkup(check, request.content, inline);
+  // The others are first compiled by delivery, one at a time.
+  for (const channel of usable) checkMarkup(check, request.content, [channel]);
   for (const channel of inline)
     checkInline(
       check,

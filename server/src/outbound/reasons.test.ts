@@ -59,7 +59,7 @@ test('every type of event has a meaning', () => {
     found(
       texts,
       /\bnote\(\w+, '(\w+)'/g,
-      /\bhappened\(\w+, \w+, '(\w+)'\)/g,
+      /\bhappened\(\w+, \w+, '(\w+)'/g,
       /\btype: '(\w+)',\n\s+detail/g,
       /\btype: body\.sendAt .* \? '(\w+)' : '\w+',/g,
     ),
