@@ -9,7 +9,6 @@ import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
 import type { AdapterDefinition } from './adapter.ts';
-import { inOwnProcess } from './plug-in-account.ts';
 import type { PlugInLog } from './plug-in-output.ts';
 import type { ProviderDefinition } from './provider.ts';
 
@@ -42,6 +41,7 @@ export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promi
   };
   await addFolder(OWN_FOLDER, (definition) => definition);
   if (pluginFolder !== undefined) {
+    const { inOwnProcess } = await import('./plug-in-account.ts');
     await addFolder(pluginFolder, (definition, file, channel) =>
       inOwnProcess(definition, { file, name: `${channel}/${definition.name}`, log }),
     );

@@ -5,7 +5,7 @@
  *
  * When the process ends, what it had begun comes to `crashed`, an attempt like any other; what it had not
  * begun goes on in the next one. The message that ended it, or each that may have, is a suspect: its
- * further attempts are made one at a time in a second process, so that it ends its neighbours' only once.
+ * further attempts are made alone in a process, so that it ends its neighbours' only once.
  */
 import type { Clock } from '../clock.ts';
 import { type PlugInLog, secretsIn } from './plug-in-output.ts';
@@ -15,6 +15,8 @@ import type { Outcome, ProviderAccount, ProviderContext, ProviderDefinition } fr
 
 /** Suspects remembered; the oldest is forgotten first. */
 const SUSPECT_LIMIT = 10_000;
+/** Suspects tried at once, each alone: with two, the one that is to blame does not hold up all the others. */
+const MOST_APART = 2;
 const CLOSED: Outcome = { kind: 'retry', reason: 'closed' };
 
 export interface PlugInSource {
@@ -43,10 +45,12 @@ class PlugIn {
   readonly #source: PlugInSource;
   readonly #accounts = new Map<number, OpenAccount>();
   readonly #common: PlugInRunner;
-  readonly #apart: PlugInRunner;
+  /** For one suspect each. */
+  readonly #apart: PlugInRunner[];
   /** Ids of messages. */
   readonly #suspects = new Set<string>();
-  /** Attempts with suspects; the first is under way. */
+  readonly #underWayApart = new Map<Attempt, PlugInRunner>();
+  /** Attempts with suspects that wait for their turn. */
   readonly #queue = new Set<Attempt>();
   #apartStopped: Promise<unknown> = Promise.resolve();
   #opened = 0;
@@ -65,7 +69,10 @@ class PlugIn {
       ended: (end: PlugInEnd) => this.#ended(end),
     };
     this.#common = new PlugInRunner({ ...shared, standing: true });
-    this.#apart = new PlugInRunner({ ...shared, standing: false });
+    this.#apart = Array.from(
+      { length: MOST_APART },
+      () => new PlugInRunner({ ...shared, standing: false }),
+    );
   }
 
   /** @throws DataCloneError when the configuration is no plain data */
@@ -121,8 +128,10 @@ class PlugIn {
   }
 
   #enter(attempt: Attempt): void {
+    const taken = new Set(this.#underWayApart.values());
+    const runner = this.#apart.find((one) => !taken.has(one));
+    if (runner) return void this.#tryAlone(attempt, runner);
     this.#queue.add(attempt);
-    if (this.#queue.size === 1) return void this.#apart.send(attempt);
     attempt.onAbort = () =>
       attempt.end({
         kind: 'retry',
@@ -132,12 +141,23 @@ class PlugIn {
       });
   }
 
+  #tryAlone(attempt: Attempt, runner: PlugInRunner): void {
+    this.#underWayApart.set(attempt, runner);
+    runner.send(attempt);
+  }
+
   #leave(attempt: Attempt): void {
-    const [first] = this.#queue;
-    if (!this.#queue.delete(attempt) || attempt !== first) return;
+    this.#queue.delete(attempt);
+    const runner = this.#underWayApart.get(attempt);
+    if (!runner) return;
+    this.#underWayApart.delete(attempt);
     const [next] = this.#queue;
-    if (next) this.#apart.send(next);
-    else this.#apartStopped = Promise.all([this.#apartStopped, this.#apart.stop()]);
+    if (!next) {
+      this.#apartStopped = Promise.all([this.#apartStopped, runner.stop()]);
+      return;
+    }
+    this.#queue.delete(next);
+    this.#tryAlone(next, runner);
   }
 
   #ended({ cause, atStart, begun, culprit }: PlugInEnd): void {
@@ -185,11 +205,11 @@ class PlugIn {
   }
 
   async #close(number: number): Promise<void> {
-    const [, ...queued] = this.#queue;
-    for (const attempt of queued) if (attempt.account === number) attempt.end(CLOSED);
-    await Promise.all([this.#common.close(number), this.#apart.close(number)]);
+    for (const attempt of this.#queue) if (attempt.account === number) attempt.end(CLOSED);
+    const runners = [this.#common, ...this.#apart];
+    await Promise.all(runners.map((runner) => runner.close(number)));
     this.#accounts.delete(number);
     if (this.#accounts.size > 0) return;
-    await Promise.all([this.#common.stop(), this.#apart.stop(), this.#apartStopped]);
+    await Promise.all([...runners.map((runner) => runner.stop()), this.#apartStopped]);
   }
 }

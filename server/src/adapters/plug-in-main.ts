@@ -5,10 +5,11 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { writeSync } from 'node:fs';
+import { flushCompileCache } from 'node:module';
 import { Socket } from 'node:net';
-import { Worker } from 'node:worker_threads';
 import { systemClock } from '../clock.ts';
 import { loadDefinition } from './catalog.ts';
+import { startGuard } from './plug-in-guard.ts';
 import {
   BEGUN,
   BLAMED,
@@ -37,7 +38,9 @@ const marks = new BigInt64Array(2);
 /** Said, and not yet written. */
 let unwritten: Buffer[] = [];
 
-guard();
+startGuard(MEMORY_LIMIT_MB * 1024 * 1024);
+// For the next start: nothing can be written later, and it ends by a signal.
+flushCompileCache();
 forbid();
 process.on('exit', () => {
   blame();
@@ -60,15 +63,6 @@ new Socket({ fd: FROM_ENGINE, readable: true, writable: false })
   .on('error', () => {})
   .on('close', () => process.exit());
 say({ type: 'ready' });
-
-/** Ends this process also while the plug-in holds it. */
-function guard(): void {
-  const worker = new Worker(new URL('./plug-in-guard.ts', import.meta.url), {
-    workerData: { memoryLimitBytes: MEMORY_LIMIT_MB * 1024 * 1024 },
-    resourceLimits: { maxOldGenerationSizeMb: 32, maxYoungGenerationSizeMb: 4 },
-  });
-  worker.unref();
-}
 
 /** What was needed to get here and is not for the plug-in: threads, writing of compiled code, others' processes. */
 function forbid(): void {

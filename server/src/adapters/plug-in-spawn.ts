@@ -14,7 +14,7 @@ import { MARK_BYTES, MARKS } from './plug-in-protocol.ts';
 /** Of what JavaScript holds; buffers come on top of it. */
 export const HEAP_LIMIT_MB = 256;
 /** Of all of its memory: heap, buffers, code and Node itself. */
-export const MEMORY_LIMIT_MB = 768;
+export const MEMORY_LIMIT_MB = 512;
 /** All that a plug-in sees of the environment: compiled code to start from, the zone of local times, and what Windows needs for sockets. */
 const ENVIRONMENT = ['NODE_COMPILE_CACHE', 'TZ', 'SystemRoot'];
 const MAIN = fileURLToPath(new URL('./plug-in-main.ts', import.meta.url));

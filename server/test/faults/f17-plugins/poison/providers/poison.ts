@@ -1,4 +1,4 @@
-/** Does to its thread what the address says: everything a bad plug-in could. */
+/** Does to its process what the address says: everything a bad plug-in could. */
 import { Type } from '@tidings/contracts/schema';
 import {
   type Delivery,
@@ -8,7 +8,7 @@ import {
 
 const POISONS: Record<string, () => Promise<Outcome>> = {
   ok: async () => ({ kind: 'sent' }),
-  // As long as a vendor takes to answer: it may be under way when another one ends the thread.
+  // As long as a vendor takes to answer: it may be under way when another one ends the process.
   waits: async () => {
     await new Promise((resolve) => setTimeout(resolve, 50));
     return { kind: 'sent' };
@@ -28,6 +28,11 @@ const POISONS: Record<string, () => Promise<Outcome>> = {
     });
     return new Promise(() => {});
   },
+  aborts: async () => process.abort(),
+  'segmentation-fault': async () => {
+    process.kill(process.pid, 'SIGSEGV');
+    return new Promise(() => {});
+  },
   loops: async () => {
     for (;;);
   },
@@ -38,6 +43,13 @@ const POISONS: Record<string, () => Promise<Outcome>> = {
   'eats-memory': async () => {
     const eaten: number[][] = [];
     for (;;) eaten.push(new Array(10_000).fill(Math.random()));
+  },
+  'eats-buffers': async () => {
+    const eaten: Buffer[] = [];
+    for (;;) {
+      eaten.push(Buffer.alloc(2 ** 24, 1));
+      await new Promise((resolve) => setImmediate(resolve));
+    }
   },
 };
 

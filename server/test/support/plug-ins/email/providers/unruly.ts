@@ -33,6 +33,8 @@ let gate = new Promise<void>((resolve) => {
   open = resolve;
 });
 
+let loaded = false;
+
 function blockFor(ms: number): void {
   Atomics.wait(new Int32Array(new SharedArrayBuffer(4)), 0, 0, ms);
 }
@@ -164,6 +166,11 @@ const ACTS: Record<string, Act> = {
   'asks for one huge array': async () => sent(String(new Array(2e8).fill(1).length)),
   'blocks its process': async (_signal, _isHeld, ms) => {
     blockFor(Number(ms));
+    return sent();
+  },
+  'loads a library on first use': async (_signal, _isHeld, ms) => {
+    if (!loaded) blockFor(Number(ms));
+    loaded = true;
     return sent();
   },
   aborts: async () => process.abort(),
