@@ -1,6 +1,14 @@
 /** The data folder: one process at a time, and the key that seals its secrets. */
 import { randomBytes } from 'node:crypto';
-import { existsSync, mkdirSync, readFileSync, renameSync, writeFileSync } from 'node:fs';
+import {
+  accessSync,
+  constants,
+  existsSync,
+  mkdirSync,
+  readFileSync,
+  renameSync,
+  writeFileSync,
+} from 'node:fs';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { ConfigError } from './config.ts';
@@ -23,6 +31,9 @@ export function lockFolder(folder: string): { release(): void } {
   const path = join(folder, 'lock.db');
   let lock: DatabaseSync;
   try {
+    accessSync(folder, constants.R_OK | constants.W_OK | constants.X_OK);
+    // One that can only be read is locked by nobody, and would let several processes in.
+    if (existsSync(path)) accessSync(path, constants.R_OK | constants.W_OK);
     lock = new DatabaseSync(path, { timeout: 0 });
   } catch {
     throw new ConfigError('dataDir', `${folder} cannot be written by this user (TIDINGS_DATA_DIR)`);
@@ -34,7 +45,7 @@ export function lockFolder(folder: string): { release(): void } {
     if ((error as { errcode?: number }).errcode !== SQLITE_BUSY) {
       throw new ConfigError(
         'dataDir',
-        `${folder} cannot be locked: ${(error as Error).message} (${path})`,
+        `${folder} cannot be locked: ${path} cannot be used (${(error as Error).message}); it holds nothing, so remove it`,
       );
     }
     throw new ConfigError(

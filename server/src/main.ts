@@ -16,6 +16,9 @@ import type { SchemaNode } from './settings.ts';
 /** Ends with the installation, which `npm ci` makes anew. The launcher names the same one (scripts/launch.mjs). */
 const COMPILED = fileURLToPath(new URL('../../node_modules/.cache/tidings', import.meta.url));
 
+/** What the file system refuses with, besides SQLite. */
+const OF_FILES = new Set(['EACCES', 'EISDIR', 'ENOENT', 'ENOTDIR', 'EPERM', 'EROFS', 'ENOSPC']);
+
 // Helper threads that share two cores with the service keep a collection waiting more than they help.
 setFlagsFromString('--no-parallel-scavenge');
 
@@ -31,8 +34,6 @@ if (command === 'start' && !rest.some((word) => word === '--help' || word === '-
   const { runCommand } = await import('./cli/command.ts');
   process.exitCode = await runCommand(process.argv.slice(2));
 }
-
-const OF_FILES = new Set(['EACCES', 'EISDIR', 'ENOENT', 'ENOTDIR', 'EPERM', 'EROFS', 'ENOSPC']);
 
 async function start(args: string[]): Promise<void> {
   const startedAt = performance.now();

@@ -1,4 +1,5 @@
 /** Runs the service from a configuration until it is told to stop. */
+import { join } from 'node:path';
 import { pino } from 'pino';
 import type { ApplicationService } from './application/service.ts';
 import { type ChannelAccount, checkAccounts } from './assemble/check.ts';
@@ -6,22 +7,30 @@ import { releaseMemoryAfterStart } from './assemble/idle-memory.ts';
 import { migrateDataFiles } from './assemble/migration.ts';
 import { type Supervisor, startSupervisor } from './assemble/supervisor.ts';
 import { systemClock } from './clock.ts';
-import type { Config } from './config.ts';
+import { type Config, ConfigError } from './config.ts';
 import { lockFolder, masterKeyOf } from './data-folder.ts';
 
 /** A person who means it presses the key again after this. */
 const REPEATED_MS = 1000;
 
 export async function serve(config: Config, startedAt: number): Promise<void> {
-  const log = pino({ level: config.log.level, base: { thread: 'main' } });
+  const { log, startFailed, started } = startLog(config);
   if (process.env['TIDINGS_FAILPOINTS'])
     log.warn('failpoints are armed: this process will kill itself');
   const accounts = await checkAccounts(config);
   const lock = lockFolder(config.dataDir);
-  const masterKey = masterKeyOf(config.dataDir, config.masterKey);
-  migrateDataFiles(config.dataDir);
+  let masterKey: string;
+  try {
+    masterKey = masterKeyOf(config.dataDir, config.masterKey);
+    migrateDataFiles(config.dataDir);
+  } catch (error) {
+    // A lock that is given up leaves no file of its own behind.
+    lock.release();
+    throw error;
+  }
 
   let supervisor: Supervisor | undefined;
+  let hasStarted = false;
   let stopping = false;
   let stoppingSince = 0;
   async function stop(code: number): Promise<never> {
@@ -33,7 +42,8 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
     process.exit(code);
   }
   let first: Bootstrap | undefined;
-  supervisor = await startSupervisor({
+  const died = Promise.withResolvers<never>();
+  const starting = startSupervisor({
     config,
     masterKey,
     log,
@@ -41,10 +51,17 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
       first = await applications.bootstrap(config.bootstrapKey);
     },
     fatal(error) {
+      if (!hasStarted) return died.reject(error);
       log.fatal({ err: error }, 'the service cannot go on');
       process.exit(1);
     },
   });
+  supervisor = await Promise.race([starting, died.promise]).catch((error: unknown) => {
+    lock.release();
+    return startFailed(error);
+  });
+  hasStarted = true;
+  started();
   for (const signal of ['SIGTERM', 'SIGINT', 'SIGHUP'] as const) {
     process.on(signal, () => {
       // A second signal means now; the same one may come twice, from the launcher and from its group.
@@ -59,6 +76,45 @@ export async function serve(config: Config, startedAt: number): Promise<void> {
   releaseMemoryAfterStart(systemClock);
   const url = config.publicUrl ?? `http://${hostOf(config.host)}:${supervisor.api.address.port}`;
   await greet(supervisor.api.applications, first as Bootstrap, { url, startedAt, accounts });
+}
+
+/** Of the levels of the log. */
+const ERROR = 50;
+
+/** What ends a start is told once, by whoever ends it; what threads told of it waits until that is known. */
+function startLog({ dataDir, log: { level } }: Config) {
+  const held: (() => void)[] = [];
+  let starting = true;
+  function started(): void {
+    starting = false;
+    for (const tell of held) tell();
+  }
+  const log = pino({
+    level,
+    base: { thread: 'main' },
+    hooks: {
+      logMethod(line, method, severity) {
+        const tell = () => method.apply(this, line);
+        if (starting && severity >= ERROR) held.push(tell);
+        else tell();
+      },
+    },
+  });
+  /** A thread that met damage is no help to people: which file it is in, is. */
+  async function startFailed(error: unknown): Promise<never> {
+    if (error instanceof ConfigError) throw error;
+    const { checkIntegrity } = await import('./assemble/inspection.ts');
+    for (const path of ['records.db', 'messages.db'].map((name) => join(dataDir, name))) {
+      const [found] = checkIntegrity(path);
+      if (found === undefined) continue;
+      const what = found.replace(/^\*\*\* in database \w+ \*\*\*\s*/, '').split('\n')[0];
+      const words = `it is damaged (${what}); put it back from a backup`;
+      throw new ConfigError('dataDir', `has ${path}: ${words}`);
+    }
+    started();
+    throw error;
+  }
+  return { log, started, startFailed };
 }
 
 type Bootstrap = Awaited<ReturnType<ApplicationService['bootstrap']>>;

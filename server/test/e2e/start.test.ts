@@ -7,7 +7,6 @@ import { randomBytes } from 'node:crypto';
 import {
   chmodSync,
   mkdirSync,
-  mkdtempSync,
   readdirSync,
   readFileSync,
   readlinkSync,
@@ -15,7 +14,6 @@ import {
   statSync,
   writeFileSync,
 } from 'node:fs';
-import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import { DatabaseSync } from 'node:sqlite';
 import { describe, it } from 'node:test';
@@ -23,7 +21,8 @@ import type { Session, Whoami } from '@tidings/contracts/application';
 import type { Notification } from '@tidings/contracts/notification';
 import type { HttpCall } from '../support/http-client.ts';
 import { startHttpReceiver } from '../support/http-receiver.ts';
-import { assertNothingOfTheInside, assertProblem } from '../support/problem.ts';
+import { assertProblem } from '../support/problem.ts';
+import { refusedStart, scratch, WITHOUT_PRIVILEGES } from '../support/refused-start.ts';
 import {
   freePort,
   PATIENT,
@@ -37,12 +36,6 @@ import { until } from '../support/within.ts';
 /** Without a key in the environment, as a person starts it. */
 const BY_HAND: StartOptions = { env: PATIENT, prefix: ['env', '-u', 'TIDINGS_BOOTSTRAP_KEY'] };
 const HELLO = { to: { email: 'ada@example.com' }, content: { title: 'Hello', text: 'It works.' } };
-
-/** A folder that is there until the test ends. */
-function scratch(): { path: string } & Disposable {
-  const path = mkdtempSync(join(tmpdir(), 'tidings-start-'));
-  return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true, force: true }) };
-}
 
 interface Greeting {
   url: string;
@@ -223,28 +216,6 @@ function overwrite(path: string, from: number): void {
 }
 
 describe('a start that cannot be', () => {
-  /** Ends with 2, says in one line what is wrong, and takes nobody to the inside. */
-  async function refused(
-    options: Omit<StartOptions, 'dataDir'> & { dataDir?: string },
-    ...words: (string | RegExp)[]
-  ): Promise<void> {
-    using folder = scratch();
-    const dataDir = options.dataDir ?? join(folder.path, 'data');
-    const { code, signal, output } = await startAndEnd({ ...options, dataDir });
-    const note = `${JSON.stringify(options.env ?? {})}\n${output}`;
-    assert.deepEqual([code, signal], [2, null], note);
-    for (const word of words) {
-      assert.ok(
-        typeof word === 'string' ? output.includes(word) : word.test(output),
-        `${word}: ${note}`,
-      );
-    }
-    const lines = output.split('\n').filter((line) => line !== '');
-    assert.equal(lines.length, 1, note);
-    assert.match(lines[0] as string, /^tidings: /, note);
-    assertNothingOfTheInside(output.replaceAll('ENOENT', ''));
-  }
-
   const settings: [string, Record<string, string>, string][] = [
     ['no number', { TIDINGS_PORT: 'abc' }, 'TIDINGS_PORT'],
     ['too large', { TIDINGS_PORT: '70000' }, 'TIDINGS_PORT'],
@@ -269,7 +240,7 @@ describe('a start that cannot be', () => {
     ['an account without provider', { TIDINGS_ACCOUNTS: '[{"channel":"email"}]' }, 'accounts'],
   ];
   for (const [name, env, key] of settings) {
-    it(`names the setting: ${name}`, () => refused({ env }, key));
+    it(`names the setting: ${name}`, () => refusedStart({ env }, key));
   }
 
   const accounts: [string, Record<string, string>, string][] = [
@@ -302,29 +273,29 @@ describe('a start that cannot be', () => {
     ],
   ];
   for (const [name, env, key] of accounts) {
-    it(`names the account's setting: ${name}`, () => refused({ env }, key));
+    it(`names the account's setting: ${name}`, () => refusedStart({ env }, key));
   }
 
   it('names an address that it cannot have', async () => {
     await using other = await startTidings({ env: PATIENT });
     const port = String(other.port);
-    await refused({ port: other.port }, port, /in use/i);
-    await refused({ env: { TIDINGS_HOST: '192.0.2.1' } }, '192.0.2.1');
-    await refused({ env: { TIDINGS_HOST: 'host.invalid' } }, 'host.invalid');
+    await refusedStart({ port: other.port }, port, /in use/i);
+    await refusedStart({ env: { TIDINGS_HOST: '192.0.2.1' } }, '192.0.2.1');
+    await refusedStart({ env: { TIDINGS_HOST: 'host.invalid' } }, 'host.invalid');
     assert.equal((await other.call('/health/ready')).status, 200);
   });
 
   it('takes no port from another instance, with as many threads as it likes', async () => {
     const env = { ...PATIENT, TIDINGS_HTTP_THREADS: '2' };
     await using other = await startTidings({ env });
-    await refused({ env, port: other.port }, String(other.port), /in use/i);
+    await refusedStart({ env, port: other.port }, String(other.port), /in use/i);
     assert.equal((await other.call('/health/ready')).status, 200);
   });
 
   it('does not share a data folder', async () => {
     await using first = await startTidings({ env: PATIENT });
     await first.call('/v1/notifications', { body: HELLO });
-    await refused(
+    await refusedStart(
       { dataDir: first.dataDir, port: await freePort() },
       first.dataDir,
       /in use/,
@@ -340,21 +311,18 @@ describe('a start that cannot be', () => {
     using folder = scratch();
     const at = (name: string) => join(folder.path, name);
     writeFileSync(at('file'), 'x');
-    await refused({ dataDir: at('file') }, 'dataDir', 'TIDINGS_DATA_DIR');
-    await refused({ dataDir: join(at('file'), 'data') }, 'dataDir', 'TIDINGS_DATA_DIR');
+    await refusedStart({ dataDir: at('file') }, 'dataDir', 'TIDINGS_DATA_DIR');
+    await refusedStart({ dataDir: join(at('file'), 'data') }, 'dataDir', 'TIDINGS_DATA_DIR');
     mkdirSync(at('read-only'));
     chmodSync(at('read-only'), 0o555);
-    // The permissions of a file do not hold root up; without its capabilities they do.
-    const prefix =
-      process.getuid?.() === 0 ? ['setpriv', '--bounding-set=-all', '--inh-caps=-all', '--'] : [];
-    await refused(
-      { dataDir: at('read-only'), prefix },
+    await refusedStart(
+      { dataDir: at('read-only'), prefix: WITHOUT_PRIVILEGES },
       'dataDir',
       at('read-only'),
       'TIDINGS_DATA_DIR',
     );
-    await refused(
-      { dataDir: join(at('read-only'), 'data'), prefix },
+    await refusedStart(
+      { dataDir: join(at('read-only'), 'data'), prefix: WITHOUT_PRIVILEGES },
       'dataDir',
       'TIDINGS_DATA_DIR',
     );
@@ -369,7 +337,7 @@ describe('a start that cannot be', () => {
     const at = (name: string) => join(tidings.dataDir, name);
     const whole = readFileSync(at('records.db'));
     writeFileSync(at('records.db'), 'no database at all'.repeat(1000));
-    await refused({ dataDir: tidings.dataDir }, at('records.db'));
+    await refusedStart({ dataDir: tidings.dataDir }, at('records.db'));
     writeFileSync(at('records.db'), whole);
     writeFileSync(at('projection.db'), 'no database at all'.repeat(1000));
     mkdirSync(at('idempotency/0000000000000001.segment'), { recursive: true });
@@ -457,7 +425,7 @@ describe('a start that cannot be', () => {
       const whole = readFileSync(path);
       for (const lose of [() => rmSync(path), () => writeFileSync(path, '')]) {
         lose();
-        await refused({ dataDir }, path, other, /backup/);
+        await refusedStart({ dataDir }, path, other, /backup/);
       }
       writeFileSync(path, whole);
       await tidings.restart();
@@ -497,11 +465,15 @@ describe('a start that cannot be', () => {
     const { dataDir } = tidings;
     const key = readFileSync(join(dataDir, 'master.key'));
     rmSync(join(dataDir, 'master.key'));
-    await refused({ dataDir }, 'masterKey', 'TIDINGS_MASTER_KEY');
+    await refusedStart({ dataDir }, 'masterKey', 'TIDINGS_MASTER_KEY');
     writeFileSync(join(dataDir, 'master.key'), 'rubbish\n');
-    await refused({ dataDir }, 'master.key');
+    await refusedStart({ dataDir }, 'master.key');
     writeFileSync(join(dataDir, 'master.key'), key);
-    await refused({ dataDir, env: { TIDINGS_MASTER_KEY: 'a'.repeat(64) } }, 'masterKey', dataDir);
+    await refusedStart(
+      { dataDir, env: { TIDINGS_MASTER_KEY: 'a'.repeat(64) } },
+      'masterKey',
+      dataDir,
+    );
     await tidings.restart();
     assert.equal((await tidings.call('/v1/whoami')).status, 200);
   });

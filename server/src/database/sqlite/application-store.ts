@@ -14,7 +14,7 @@ import { notFound, ServiceError } from '../../errors.ts';
 import { formatId, IdSequence } from '../../id.ts';
 import { alone, type OperationSet } from './group-writer.ts';
 import type { RecordCacheGroup } from './record-cache.ts';
-import type { WriteClient } from './write-client.ts';
+import { reportDamage, type WriteClient } from './write-client.ts';
 
 const LOOKUP_LENGTH = 16;
 
@@ -75,6 +75,8 @@ export class SqliteApplicationStore implements ApplicationStore {
     this.#writer = writer;
     this.#cache = cache;
     this.#clock = clock;
+    // For all stores that share these two.
+    reportDamage(database, writer);
     const columns = 'id, key, name, created_at';
     const keys = `SELECT api_key.*, application.key AS application FROM api_key
       JOIN application ON application.id = application_id`;

@@ -3,7 +3,8 @@
  * wherever an answer depends on the write. The pragma is asserted after a real write, because
  * builds exist that change it back when WAL is first used.
  */
-import { DatabaseSync } from 'node:sqlite';
+import { basename } from 'node:path';
+import { DatabaseSync, type StatementSync } from 'node:sqlite';
 import { ServiceError } from '../../errors.ts';
 
 export interface OpenOptions {
@@ -52,6 +53,57 @@ export function openForReading(path: string, cacheKiB = 8192): DatabaseSync {
   }
 }
 
+/** Reading a file that the writer's thread writes and that cannot be made anew: see `whenDamaged`. */
+export function openBesideWriter(path: string, cacheKiB = 8192): DatabaseSync {
+  try {
+    const database = new ReadConnection(path);
+    database.exec(`PRAGMA cache_size = -${cacheKiB}; PRAGMA temp_store = MEMORY;`);
+    return database;
+  } catch (error) {
+    throw translateError(error);
+  }
+}
+
+/** Has the damage that reads of a connection meet told to whoever writes the file. */
+export function whenDamaged(database: DatabaseSync, tell: (error: unknown) => void): void {
+  if (database instanceof ReadConnection) database.tellDamage = tell;
+}
+
+/** Reads that fail do so in the service's words. */
+class ReadConnection extends DatabaseSync {
+  readonly #path: string;
+  tellDamage: ((error: unknown) => void) | undefined;
+
+  constructor(path: string) {
+    super(path, { readOnly: true, timeout: 5000 });
+    this.#path = path;
+  }
+
+  override prepare(...given: Parameters<DatabaseSync['prepare']>): StatementSync {
+    const statement = this.#within(this, super.prepare)(...given);
+    const { get, all } = statement;
+    const own = { get: this.#within(statement, get), all: this.#within(statement, all) };
+    return Object.assign(statement, own);
+  }
+
+  /** The function of an object of this connection, with its errors in the service's words. */
+  #within<Values extends unknown[], Result>(
+    owner: object,
+    run: (...values: Values) => Result,
+  ): (...values: Values) => Result {
+    return (...values) => {
+      try {
+        return run.apply(owner, values);
+      } catch (error) {
+        if (resultCode(error) === undefined) throw error;
+        if (!isDamaged(error)) throw translateError(error);
+        this.tellDamage?.(error);
+        throw damageOf(this.#path, error);
+      }
+    };
+  }
+}
+
 function assertPragma(database: DatabaseSync, name: string, expected: string | number): void {
   const row = database.prepare(`PRAGMA ${name}`).get() as Record<string, unknown>;
   if (row[name] !== expected) {
@@ -78,6 +130,38 @@ export function isConstraintError(error: unknown): boolean {
   return resultCode(error) === SQLITE_CONSTRAINT;
 }
 
+/** Damage that a check has found, or that somebody else has met. */
+export class DamageError extends Error {
+  readonly errcode = SQLITE_CORRUPT;
+
+  constructor(message: string) {
+    super(message);
+    this.name = 'DamageError';
+  }
+}
+
+/** Who asks is told as much as helps: which file, and who can do something. The log says the rest. */
+export function damageOf(path: string, cause: unknown): ServiceError {
+  return new ServiceError('store_unavailable', {
+    detail: `The file ${basename(path)} of the store is damaged; its operator has to put it back.`,
+    hint: 'Nothing is accepted until then. The log of the service says more.',
+    retryAfterMs: DAMAGED_RETRY_MS,
+    cause,
+  });
+}
+
+/** Nobody puts a file back sooner. */
+const DAMAGED_RETRY_MS = 60_000;
+
+/** What is wrong with a file, for people. */
+export function inPlainWords(error: unknown): string {
+  const { message = String(error) } = error as Error;
+  const code = resultCode(error);
+  if (code === SQLITE_NOTADB)
+    return 'it is no database (overwritten, encrypted, or another file with its name)';
+  return code === SQLITE_CORRUPT ? `it is damaged or was cut off (${message})` : message;
+}
+
 /** The file is no database, or not whole. */
 export function isDamaged(error: unknown): boolean {
   const code = resultCode(error);
@@ -91,7 +175,7 @@ export function isDiskFull(error: unknown): boolean {
 /** Whether the state of the connection is uncertain after this error, so that it must be reopened. */
 export function needsReopening(error: unknown): boolean {
   const code = resultCode(error);
-  return code === SQLITE_IOERR || code === SQLITE_CORRUPT;
+  return code === SQLITE_IOERR || isDamaged(error);
 }
 
 /** An engine's error in the service's words; no SQLITE_* leaves the port. */

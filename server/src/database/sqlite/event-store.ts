@@ -2,7 +2,7 @@
 import type { DatabaseSync, StatementSync } from 'node:sqlite';
 import type { EventStore, MessageEvent } from '../../analytics/event-store.ts';
 import { CHANGED, type EventArgument } from './event-operations.ts';
-import type { WriteClient } from './write-client.ts';
+import { reportDamage, type WriteClient } from './write-client.ts';
 
 export class SqliteEventStore implements EventStore {
   readonly #writer: WriteClient;
@@ -10,6 +10,8 @@ export class SqliteEventStore implements EventStore {
 
   constructor({ database, writer }: { database: DatabaseSync; writer: WriteClient }) {
     this.#writer = writer;
+    // For all stores that share these two.
+    reportDamage(database, writer);
     this.#timeline = database.prepare(
       `SELECT message_id, at, type, detail FROM event WHERE message_id BETWEEN ? AND ? AND type <> '${CHANGED}' ORDER BY seq`,
     );

@@ -4,9 +4,21 @@ import { basename, join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
 import type { Clock } from '../../clock.ts';
 import { applicationOperations } from './application-store.ts';
-import { isDamaged, openForReading, openForWriting } from './connection.ts';
+import {
+  inPlainWords,
+  isDamaged,
+  openBesideWriter,
+  openForReading,
+  openForWriting,
+} from './connection.ts';
 import { eventOperations } from './event-operations.ts';
-import { GroupWriter, mergeOperations, type OperationSet } from './group-writer.ts';
+import { faultOfAccess, faultOfContent } from './file-check.ts';
+import {
+  damageOperations,
+  GroupWriter,
+  mergeOperations,
+  type OperationSet,
+} from './group-writer.ts';
 import { IdempotencyIndex } from './idempotency-index.ts';
 import { inboxOperations } from './inbox-operations.ts';
 import { type DatabaseFile, migrate, readMigrations } from './migrate.ts';
@@ -40,6 +52,7 @@ export function migrateFiles(files: DataFiles): Record<DatabaseFile, string[]> {
   mkdirSync(files.folder, { recursive: true, mode: 0o700 });
   const applied = { messages: [] as string[], records: [] as string[], projection: [] as string[] };
   refuseLoss(files);
+  refuseFaults(files);
   // In this order, so that a start that was interrupted looks like no loss.
   for (const file of ['records', 'messages'] as const) applied[file] = migrateFile(files, file);
   try {
@@ -74,6 +87,17 @@ function hasBytes(path: string): boolean {
   return (statSync(path, { throwIfNoEntry: false })?.size ?? 0) > 0;
 }
 
+/** Of files that hold what nothing else does, before anything is written to any of them. */
+function refuseFaults(files: DataFiles): void {
+  const all = ['records', 'messages', 'projection'] as const;
+  const fault =
+    all.map((file) => faultOfAccess(files[file])).find(Boolean) ??
+    (['records', 'messages'] as const)
+      .map((file) => faultOfContent(files[file], readMigrations(file)))
+      .find(Boolean);
+  if (fault) throw new FileError(fault.path, fault.error);
+}
+
 /** It is made of the hot file, so it can be made anew; the old one is kept beside it. */
 export function remakeProjection(files: DataFiles): string[] {
   for (const suffix of ['', '-wal', '-shm']) {
@@ -95,6 +119,9 @@ function migrateFile(files: DataFiles, file: DatabaseFile): string[] {
   }
 }
 
+const ADVICE =
+  '; put it back from a backup (projection.db may stay or be removed: it is made of the others)';
+
 /** A file of the data folder that cannot be used, and why. */
 export class FileError extends Error {
   /** It is no database, or not whole. */
@@ -102,9 +129,10 @@ export class FileError extends Error {
 
   constructor(path: string, error: unknown) {
     const cause = (error as { cause?: unknown }).cause ?? error;
-    super(`${path}: ${(cause as Error).message ?? String(cause)}`, { cause });
+    const damaged = isDamaged(cause);
+    super(`${path}: ${inPlainWords(cause)}${damaged ? ADVICE : ''}`, { cause });
     this.name = 'FileError';
-    this.damaged = isDamaged(cause);
+    this.damaged = damaged;
   }
 }
 
@@ -126,7 +154,7 @@ export function messagesOperations(
     happened: events.happened,
     removeItems: inbox.remove,
   });
-  return mergeOperations(events, notifications, inbox);
+  return mergeOperations(damageOperations, events, notifications, inbox);
 }
 
 /** The writer of the hot file, owned by one thread; `index` is that of its present connection. */
@@ -151,6 +179,7 @@ export function recordsWriter(files: DataFiles, { clock }: { clock: Clock }): Gr
     open: () => openForWriting(files.records, { durability: 'full', cacheKiB: 4096 }),
     prepare: (database) =>
       mergeOperations(
+        damageOperations,
         applicationOperations(database, { clock }),
         templateOperations(database),
         userOperations(database),
@@ -160,11 +189,11 @@ export function recordsWriter(files: DataFiles, { clock }: { clock: Clock }): Gr
 }
 
 export function openMessages(files: DataFiles): DatabaseSync {
-  return openForReading(files.messages);
+  return openBesideWriter(files.messages);
 }
 
 export function openRecords(files: DataFiles): DatabaseSync {
-  return openForReading(files.records, 4096);
+  return openBesideWriter(files.records, 4096);
 }
 
 /** The projection with the records beside it, for filters by group. */

@@ -8,11 +8,24 @@
  * them: the file is reopened and the whole log is moved into the database file with an fsync of
  * both (checkpoint TRUNCATE) before the next write is taken. Until that succeeds every call is
  * refused at once.
+ *
+ * A damaged file is `broken` as well, whether the writer met the damage or somebody who read: what is
+ * written over it may take with it what was whole. Writes are taken again only when the reopened file
+ * has been looked through and is whole; when it is not, never again (`lost`): it has to be put back.
  */
 import type { DatabaseSync } from 'node:sqlite';
 import { type PlainError, ServiceError } from '../../errors.ts';
 import { failpoint } from '../../failpoint.ts';
-import { isConstraintError, isDiskFull, needsReopening, translateError } from './connection.ts';
+import {
+  DamageError,
+  damageOf,
+  isConstraintError,
+  isDamaged,
+  isDiskFull,
+  needsReopening,
+  translateError,
+} from './connection.ts';
+import { assertWhole } from './file-check.ts';
 
 /** One kind of write. Runs inside the group's transaction. */
 export interface Operation {
@@ -41,6 +54,15 @@ export interface OperationSet {
   /** Called after the commit, before the answers. */
   committed?(): void;
 }
+
+/** By which those who read tell of damage that they have met. */
+export const damageOperations: OperationSet = {
+  operations: {
+    damageFound: hot((message: string) => {
+      throw new DamageError(message);
+    }),
+  },
+};
 
 /** The operations of several stores that share one file. */
 export function mergeOperations(...sets: OperationSet[]): OperationSet {
@@ -76,6 +98,10 @@ export class GroupWriter {
   #begin: (() => void) | undefined;
   #commit: (() => void) | undefined;
   #failure: ServiceError | undefined;
+  /** The failure is damage. */
+  #damaged = false;
+  /** The file was looked through, and the damage is in it. */
+  #lost = false;
 
   constructor(options: GroupWriterOptions) {
     this.#options = options;
@@ -109,13 +135,17 @@ export class GroupWriter {
   /** Tries to get out of `broken`; true when writes are taken again. */
   repair(): boolean {
     if (!this.#failure) return true;
+    if (this.#lost) return false;
     try {
       this.#close();
       this.#open();
       return true;
     } catch (error) {
       this.#close();
-      this.#failure = translateError(error);
+      const isDamage = isDamaged((error as { cause?: unknown }).cause ?? error);
+      this.#lost = isDamage && this.#damaged;
+      this.#damaged ||= isDamage;
+      if (!this.#damaged) this.#failure = translateError(error);
       return false;
     }
   }
@@ -145,7 +175,8 @@ export class GroupWriter {
       const row = database.prepare('PRAGMA wal_checkpoint(TRUNCATE)').get() as { busy: number };
       // A reader of this process may hold the log; what it holds is committed and synced already
       // unless the last commit failed, and then the log must be moved before going on.
-      if (row.busy !== 0 && this.#failure) throw this.#failure;
+      if (row.busy !== 0 && this.#failure) throw new ServiceError('store_unavailable');
+      if (this.#damaged) assertWhole(database);
       this.#set = this.#options.prepare(database);
       const begin = database.prepare('BEGIN IMMEDIATE');
       const commit = database.prepare('COMMIT');
@@ -153,6 +184,7 @@ export class GroupWriter {
       this.#commit = () => commit.run();
       this.#database = database;
       this.#failure = undefined;
+      this.#damaged = false;
     } catch (error) {
       database.close();
       throw error;
@@ -199,8 +231,11 @@ export class GroupWriter {
 
   /** The group did not commit: undo it, and decide whether the connection can still be trusted. */
   #abandon(error: unknown): ServiceError {
-    const failure = translateError(error);
     const database = this.#database;
+    this.#damaged = isDamaged(error);
+    const failure = this.#damaged
+      ? damageOf(database?.location() ?? '', error)
+      : translateError(error);
     try {
       if (database?.isTransaction) database.exec('ROLLBACK');
       this.#set?.rolledBack?.();

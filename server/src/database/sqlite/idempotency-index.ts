@@ -139,12 +139,16 @@ export class IdempotencyIndex {
   /** Writes sealed segments that are not kept yet. Cheap when there is none. */
   save(): void {
     if (!this.#folder) return;
-    mkdirSync(this.#folder, { recursive: true });
-    for (const segment of this.#segments.slice(0, -1)) {
-      const path = fileOf(this.#folder, segment.first);
-      if (existsSync(path)) continue;
-      writeFileSync(`${path}.part`, encode(segment));
-      renameSync(`${path}.part`, path);
+    try {
+      mkdirSync(this.#folder, { recursive: true });
+      for (const segment of this.#segments.slice(0, -1)) {
+        const path = fileOf(this.#folder, segment.first);
+        if (existsSync(path)) continue;
+        writeFileSync(`${path}.part`, encode(segment));
+        renameSync(`${path}.part`, path);
+      }
+    } catch {
+      // A full disk, a folder that may not be written: the next call tries again, a start reads the rows.
     }
   }
 

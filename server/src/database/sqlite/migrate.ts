@@ -25,6 +25,7 @@ export function readMigrations(file: DatabaseFile): Migration[] {
 
 /** Applies what is missing. Returns the names of what was applied now. */
 export function migrate(database: DatabaseSync, migrations: readonly Migration[]): string[] {
+  assertOurs(database, migrations);
   database.exec(`CREATE TABLE IF NOT EXISTS migration (
     name TEXT PRIMARY KEY, digest TEXT NOT NULL, applied_at INTEGER NOT NULL
   ) STRICT, WITHOUT ROWID`);
@@ -34,14 +35,6 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
       .all()
       .map((row) => [row['name'] as string, row['digest'] as string]),
   );
-  const newest = migrations.at(-1)?.name ?? '';
-  for (const name of applied.keys()) {
-    if (name > newest) {
-      throw new Error(
-        `the data was written by a newer version of Tidings (it knows the migration ${name})`,
-      );
-    }
-  }
   const record = database.prepare('INSERT INTO migration VALUES (?, ?, unixepoch())');
   const done: string[] = [];
   for (const { name, sql } of migrations) {
@@ -63,6 +56,29 @@ export function migrate(database: DatabaseSync, migrations: readonly Migration[]
     done.push(name);
   }
   return done;
+}
+
+/**
+ * Whether it is this file, of this version or an earlier one, or one that has just been made.
+ * @throws when it is the file of another program, another one of ours, or of a newer version
+ */
+export function assertOurs(database: DatabaseSync, migrations: readonly Migration[]): void {
+  const tables = database
+    .prepare("SELECT name FROM sqlite_schema WHERE type = 'table' AND name <> 'opened'")
+    .all()
+    .map(({ name }) => name);
+  if (tables.length === 0) return;
+  if (!tables.includes('migration')) throw new Error('it is a database of another program');
+  const newest = migrations.at(-1)?.name ?? '';
+  const known = new Set(migrations.map(({ name }) => name));
+  for (const { name } of database.prepare('SELECT name FROM migration').all()) {
+    if (known.has(String(name))) continue;
+    throw new Error(
+      String(name) > newest
+        ? `the data was written by a newer version of Tidings (it knows the migration ${name})`
+        : `it is another file of Tidings with this one's name (it knows the migration ${name})`,
+    );
+  }
 }
 
 /** Names of migrations that are not applied yet. */

@@ -5,9 +5,11 @@
  * a commit into the next one. A long turn sends several, so that the first is being committed while
  * the last is still being read.
  */
+import type { DatabaseSync } from 'node:sqlite';
 import type { MessagePort } from 'node:worker_threads';
 import { type PlainError, ServiceError } from '../../errors.ts';
 import { type PackedCalls, packCalls } from './call-codec.ts';
+import { whenDamaged } from './connection.ts';
 import type { Answers, Call, GroupWriter } from './group-writer.ts';
 
 export interface WriteClient {
@@ -19,6 +21,15 @@ export interface WriteClient {
   readonly full: boolean;
   /** Calls that wait for their commit. */
   readonly waiting: number;
+}
+
+/** Whoever reads a damaged page has the writer stop: the file may be damaged where it writes, too. */
+export function reportDamage(database: DatabaseSync, writer: WriteClient): void {
+  whenDamaged(database, (error) => {
+    if (writer.failure) return;
+    // Refused like all that is written now, which is what it is for.
+    writer.call('damageFound', (error as Error).message).catch(() => {});
+  });
 }
 
 interface Waiter {
@@ -37,7 +48,8 @@ export interface WriteResponse {
   values?: unknown[];
   /** Of the calls that failed: their values say nothing. */
   errors?: [index: number, error: PlainError][];
-  failure?: { code: 'store_unavailable' } | null;
+  /** Why writes are refused from now on; null when they are taken again. */
+  failure?: PlainError | null;
   full?: boolean;
 }
 
@@ -122,9 +134,7 @@ export class ThreadWriteClient extends BatchingClient {
     port.on('message', (response: WriteResponse) => {
       if (response.failure !== undefined) {
         this.setFailure(
-          response.failure === null
-            ? undefined
-            : new ServiceError('store_unavailable', { retryAfterMs: 1000 }),
+          response.failure === null ? undefined : ServiceError.fromPlain(response.failure),
         );
       }
       if (response.full !== undefined) this.full = response.full;

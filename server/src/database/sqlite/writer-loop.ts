@@ -6,8 +6,10 @@ import { statfsSync, statSync } from 'node:fs';
 import { dirname } from 'node:path';
 import { type MessagePort, receiveMessageOnPort } from 'node:worker_threads';
 import type { Clock, Timer } from '../../clock.ts';
-import type { PlainError } from '../../errors.ts';
+import type { PlainError, ServiceError } from '../../errors.ts';
+import { logLine } from '../../log-line.ts';
 import { unpackCalls } from './call-codec.ts';
+import { inPlainWords, isDamaged } from './connection.ts';
 import type { Answers, Call, GroupWriter } from './group-writer.ts';
 import type { WriteRequest, WriteResponse } from './write-client.ts';
 
@@ -36,6 +38,9 @@ const PATIENCE_MS = 2;
 const SPACING_MS = 1.5;
 /** So much is much. A few callers that wait for each other's commits do not come to it. */
 const MUCH_PER_MS = 8;
+const UNTIL_WRITTEN = 'until it can be written again';
+const UNTIL_WHOLE =
+  'unless the file turns out to be whole; otherwise stop the service and put it back from a backup';
 const nobodyNotifies = new Int32Array(new SharedArrayBuffer(4));
 
 interface Batch {
@@ -156,11 +161,19 @@ export class WriterLoop {
   }
 
   #broken(): void {
-    this.#tellAll({ failure: { code: 'store_unavailable' } });
+    const failure = this.#writer.failure as ServiceError;
+    const isDamage = isDamaged(failure.cause);
+    const words = inPlainWords(failure.cause ?? failure);
+    logLine('error', 'writer', {
+      msg: `${this.#path}: ${words}; nothing is accepted ${isDamage ? UNTIL_WHOLE : UNTIL_WRITTEN}`,
+    });
+    this.#tellAll({ failure: failure.toPlain() });
     const timer = this.#clock.every(REPAIR_INTERVAL_MS, () => {
       if (!this.#writer.repair()) return;
       timer.cancel();
       this.#healthy = true;
+      const found = isDamage ? 'was looked through, is whole and ' : '';
+      logLine('warn', 'writer', { msg: `${this.#path} ${found}takes writes again` });
       this.#tellAll({ failure: null });
     });
   }
