@@ -1,6 +1,6 @@
 import assert from 'node:assert/strict';
 import { once } from 'node:events';
-import { mkdtempSync, rmSync } from 'node:fs';
+import { mkdtempSync, readFileSync, rmSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
 import type { DatabaseSync } from 'node:sqlite';
@@ -15,6 +15,7 @@ import {
   type Answers,
   alone,
   type Call,
+  damageOperations,
   GroupWriter,
   hot,
   mergeOperations,
@@ -76,7 +77,7 @@ function open(): Bench {
         insert.run(a);
         return a * 2;
       };
-      return mergeOperations({
+      return mergeOperations(damageOperations, {
         operations: {
           hot: hot(add),
           alone: alone(add),
@@ -150,6 +151,36 @@ describe('group writer', () => {
     assert.equal(bench.writer.repair(), true);
     assert.deepEqual(bench.writer.run([call('hot', 4)]), { values: [8], errors: [] });
     assert.deepEqual([bench.rows(), bench.opened()], [[1, 4], 2]);
+  });
+
+  it('writes no more to a file in which damage was met, once it is found there', () => {
+    using bench = open();
+    bench.writer.run(Array.from({ length: 5000 }, (_, i) => call('hot', i)));
+    bench.writer.checkpoint();
+    const met: Call = ['damageFound', 'by somebody who reads'];
+    assert.deepEqual(codesOf(bench.writer.run([call('hot', 5000), met])), {
+      0: 'store_unavailable',
+      1: 'store_unavailable',
+    });
+    // The writer has closed the file, so opening it here takes no lock from it.
+    const bytes = readFileSync(bench.path);
+    writeFileSync(bench.path, bytes.fill(0x5a, 5 * 4096, 6 * 4096));
+    assert.equal(bench.writer.repair(), false);
+    const opened = bench.opened();
+    assert.equal(bench.writer.repair(), false);
+    assert.equal(bench.opened(), opened, 'it does not look again');
+    const { errors } = bench.writer.run([call('hot', 5001)]);
+    assert.match(errors[0]?.[1].detail ?? '', /^The file a\.db of the store is damaged/);
+  });
+
+  it('goes on when the file turns out to be whole', () => {
+    using bench = open();
+    bench.writer.run([call('hot', 1)]);
+    assert.equal(bench.writer.run([['damageFound', 'by mistake']]).errors.length, 1);
+    assert.deepEqual(codesOf(bench.writer.run([call('hot', 2)])), { 0: 'store_unavailable' });
+    assert.equal(bench.writer.repair(), true);
+    assert.deepEqual(bench.writer.run([call('hot', 3)]), { values: [6], errors: [] });
+    assert.deepEqual([bench.rows(), bench.opened()], [[1, 3], 2]);
   });
 
   it('lets no SQLite error out', () => {

@@ -64,6 +64,18 @@ describe('idempotency index', () => {
     for (let i = 1; i <= 100_000; i += 31) assert.ok(has(again, i), `key ${i}`);
   });
 
+  it('does without a folder that cannot be written', () => {
+    const folder = mkdtempSync(join(tmpdir(), 'tidings-index-'));
+    try {
+      writeFileSync(join(folder, 'file'), '');
+      const index = new IdempotencyIndex(join(folder, 'file', 'idempotency'));
+      index.save();
+      assert.deepEqual(readdirSync(folder), ['file']);
+    } finally {
+      rmSync(folder, { recursive: true });
+    }
+  });
+
   it('does without a file that is damaged or missing', () => {
     using place = folder();
     const index = new IdempotencyIndex(place.path);
