@@ -20,8 +20,8 @@ import {
   SMALL_GROUP,
 } from './message-search-plan.ts';
 
-/** Rows of one slice: about a millisecond when they are in memory. */
-const SLICE_ROWS = 1000;
+/** Rows of one slice: half a millisecond when they are in memory, and a few dozen when the disk has them. */
+const SLICE_ROWS = 500;
 /** Kinds of lists that are asked for differ by filters and leads; more than this are not kept prepared. */
 const MOST_STATEMENTS = 200;
 
