@@ -26,7 +26,7 @@ export function checkContent(check: ContentCheck): void {
     checkLinks(request.content);
   }
   const named = routes.flat().filter((channel) => channel !== AUTO);
-  if (request.content) checkMarkup(check, request.content, named);
+  if (named.length > 0) checkMarkup(check, request.content, named);
   const field = request.channels ? 'channels' : 'route';
   for (const [i, channel] of named.entries()) {
     const adapter = adapters.adapter(channel) as AdapterDefinition;
@@ -74,14 +74,20 @@ function checkReachable(
   ]);
 }
 
-/** Before anything is compiled: how much markup there is on these channels together. */
+/**
+ * Before anything is compiled: how much markup there is on the channels that are compiled now, together,
+ * and on those that delivery compiles, one at a time.
+ */
 function checkMarkup(
   { templates, adapters }: ContentCheck,
-  content: Content,
-  channels: readonly string[],
+  content: Content | undefined,
+  together: readonly string[],
+  alone: readonly string[] = [],
 ): void {
-  const count = templates.countMarkup();
-  for (const channel of new Set(channels)) {
+  if (content === undefined || !templates.hasMarkup(content)) return;
+  const countTogether = templates.countMarkup();
+  for (const channel of new Set([...together, ...alone])) {
+    const count = together.includes(channel) ? countTogether : templates.countMarkup();
     const adapter = adapters.adapter(channel) as AdapterDefinition;
     const inline = channelContentOf(content, adapter);
     if (inline !== undefined) whereSent(content, adapter, inline, () => count(inline));
@@ -176,9 +182,7 @@ function checkAutomatic(check: ContentCheck): void {
     to['userId'] === undefined
       ? usable
       : usable.filter((channel) => to[channel] !== undefined || explicit.includes(channel));
-  checkMarkup(check, request.content, inline);
-  // The others are first compiled by delivery, one at a time.
-  for (const channel of usable) checkMarkup(check, request.content, [channel]);
+  checkMarkup(check, request.content, inline, usable);
   for (const channel of inline)
     checkInline(
       check,

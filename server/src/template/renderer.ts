@@ -220,6 +220,8 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
       tryOut(channel, source, data);
     },
 
+    hasMarkup,
+
     /**
      * Counts the markup of the contents of one notification, one call for each channel.
      * @throws invalid_content with the path of the string that is too much

@@ -78,6 +78,16 @@ describe('inline content with much markup', () => {
     ];
     for (const [content, path] of cases)
       await refused({ to: ADA, channels: ['email'], content }, 400, 'invalid_content', path);
+    // Compiled once for each channel that is named; of a profile's channels, by delivery, one at a time.
+    const shared = { title: 'Hi', text: '{{ a }}'.repeat(300) };
+    const ofAda = { to: { ...ADA, userId: 'ada' }, content: shared, data: { a: 'x' } };
+    await refused(
+      { ...ofAda, channels: ['email', 'in_app'] },
+      400,
+      'invalid_content',
+      'body.content.text',
+    );
+    await send(ofAda);
     const forProfile = { to: { userId: 'ada' }, content: cases[0]?.[0] };
     await refused(forProfile, 400, 'invalid_content', 'body.content.text');
   });
