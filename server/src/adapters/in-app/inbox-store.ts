@@ -136,7 +136,7 @@ export interface InboxStore {
 
   /**
    * What left all inboxes after `position` (null: from now on), as far as reads show it just now:
-   * never waits.
+   * never waits, and fails with `store_unavailable` while they show less than they did.
    */
   follow(position: number | null, limit: number): Promise<InboxDepartures>;
 

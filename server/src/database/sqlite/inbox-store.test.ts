@@ -26,6 +26,22 @@ test('behind a projection that does not follow, a stream is refused and lists ar
   assert.equal((await store.counts(ADA)).total, 1);
 });
 
+test('while the projection is made anew nothing is followed, and nothing is left out after it', async () => {
+  await using inbox = await openTestInbox();
+  const { store } = inbox;
+  for (const n of [1, 2]) await store.deliver(itemFor(ADA, n));
+  const position = await store.position();
+  inbox.projection.exec("UPDATE position SET value = 1 WHERE name = 'inbox'");
+  await assert.rejects(store.follow(position, 10), isUnavailable);
+  await inbox.remove(1);
+  await store.position();
+  const { departures } = await store.follow(position, 10);
+  assert.deepEqual(
+    departures.map(({ kind }) => kind),
+    ['removed'],
+  );
+});
+
 test('a mark whose effect cannot be seen yet is kept, and may be repeated', async () => {
   await using inbox = await openTestInbox();
   const { store } = inbox;

@@ -231,6 +231,8 @@ export class SqliteInboxStore implements InboxStore {
   async follow(position: number | null, limit: number): Promise<InboxDepartures> {
     const shown = this.#shownSeq();
     if (position === null) return { departures: [], position: shown, complete: true };
+    // The projection is being made anew: what it counts meanwhile is not so.
+    if (shown < position) throw behind();
     const rows = this.#allDepartures.all(position, limit) as DepartureRow[];
     return this.#departuresOf(rows, position, limit, shown);
   }
