@@ -52,7 +52,7 @@ const versionFields = {
   variables: Type.Optional(
     Type.Record(Type.String(), Type.Unknown(), {
       description:
-        'JSON Schema of `data`: a notification whose data does not fit is refused. With `required` a variable cannot be missing, with `additionalProperties: false` a misspelt one is refused.',
+        'JSON Schema of `data`: a notification whose data does not fit is refused. With `required` a variable cannot be missing (else it leaves a hole, which the timeline tells), with `additionalProperties: false` a misspelt one is refused.',
     }),
   ),
   example: Type.Optional({
@@ -183,7 +183,8 @@ export const TemplatePreview = Type.Object(
       description: 'The rendered content per channel.',
     }),
     missing: Type.Array(Type.String(), {
-      description: 'Variables the templates use that the data does not have.',
+      description:
+        'Variables the templates use that the data does not have, those in conditions and with the filter `default` too. Of a message that was sent, `detail.missingVariables` of its attempt names the ones that left a hole.',
     }),
     dataErrors: Type.Array(ProblemError, {
       description: 'Why a notification with this data would be refused; empty when it would not.',
