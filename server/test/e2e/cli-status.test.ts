@@ -9,6 +9,25 @@ import type { MessageSummary, Notification, TimelineEvent } from '@tidings/contr
 import { until } from '../support/within.ts';
 import { Command, exited, jsonOf, linesOf, run, serviceOfSuite } from './cli-process.ts';
 
+const FOUND: MessageSummary = {
+  id: 'msg_00h4p8s3t6v',
+  notificationId: 'ntf_00h4p8s3t6v',
+  application: 'default',
+  status: 'delivered',
+  channel: 'email',
+  priority: 'medium',
+  user: null,
+  recipient: 'a***@example.com',
+  template: null,
+  category: null,
+  batch: null,
+  reason: null,
+  attempts: 1,
+  test: false,
+  createdAt: '2026-11-22T00:00:00.000Z',
+  updatedAt: '2026-11-22T00:00:00.000Z',
+};
+
 describe('tidings status and tail', () => {
   const service = serviceOfSuite();
   const { cli } = service;
@@ -110,6 +129,49 @@ describe('tidings status and tail', () => {
     exited(some, 0);
     assert.equal(some.out.trim().split('\n').length, 2);
     exited(await cli(['tail', '--no-follow', '--user', 'nobody']), 3);
+  });
+
+  test('what test keys have sent is shown and counted apart', async () => {
+    const { tidings } = service;
+    const { secret } = (
+      await tidings.call('/v1/api-keys', { body: { kind: 'test', scopes: ['send', 'read'] } })
+    ).json<{ secret: string }>();
+    await cli(['send', '--to', 'ada@example.com', 'x', '--wait', '30s', '--api-key', secret]);
+    for (const kind of ['test', 'live']) {
+      const listed = await cli(['tail', '--no-follow', '--kind', kind, '--json']);
+      exited(listed, 0);
+      const tests = new Set(linesOf<MessageSummary>(listed.out).map((message) => message.test));
+      assert.deepEqual([...tests], [kind === 'test']);
+    }
+    type Shown = { ledger: { accepted: number } };
+    const counted = jsonOf<Shown>(await cli(['status', '--kind', 'test', '--json']));
+    assert.equal(counted.ledger.accepted, 1);
+    exited(await cli(['status', '--kind', 'both']), 2);
+    exited(await cli(['tail', '--kind', 'both']), 2);
+    exited(await cli(['status', 'ntf_00h4p8s3t6v', '--kind', 'test']), 2);
+  });
+
+  test('pages without a message are followed to the next one', async () => {
+    // How soon a page ends without a message is the disk's to say, so what answers here is a stand-in.
+    const asked: (string | null)[] = [];
+    const pages = createServer(({ url = '' }, response) => {
+      const cursor = new URL(url, 'http://x').searchParams.get('cursor');
+      asked.push(cursor);
+      const next = { messages: 'a', a: 'b', b: null }[cursor ?? 'messages'] ?? null;
+      response.setHeader('content-type', 'application/json');
+      response.end(JSON.stringify({ items: cursor === 'b' ? [FOUND] : [], next }));
+    }).listen(0, '127.0.0.1');
+    await once(pages, 'listening');
+    const url = `http://127.0.0.1:${(pages.address() as AddressInfo).port}`;
+    try {
+      const shown = await cli(['tail', '--no-follow', '--json', '--url', url]);
+      exited(shown, 0);
+      assert.deepEqual(linesOf<MessageSummary>(shown.out), [FOUND]);
+      assert.deepEqual(asked, [null, 'a', 'b']);
+    } finally {
+      pages.closeAllConnections();
+      pages.close();
+    }
   });
 
   test('a reader that goes away ends it quietly', async () => {
