@@ -5,6 +5,7 @@ import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
 import { loadCatalog } from './catalog.ts';
 import smtp from './email/providers/smtp.ts';
+import { tryLoading } from './plug-in-trial.ts';
 
 const PROVIDER = `{
   name: 'acme', title: 'Acme', documentation: 'https://acme.example', configSchema: {}, secrets: [],
@@ -53,8 +54,34 @@ describe('the catalogue', () => {
     assert.equal(catalog.provider('email', 'smtp'), smtp);
   });
 
+  test('does not load a file that loops', async () => {
+    using folder = pluginFolder({ 'email/providers/a.mjs': 'console.log("#7"); for (;;);' });
+    const file = join(folder.path, 'email/providers/a.mjs');
+    await assert.rejects(tryLoading(folder.path, [file], 1000), /it is not loaded within 1 s/);
+  });
+
   const faulty: [string, Record<string, string>, RegExp][] = [
     ['cannot be read', { 'email/providers/a.mjs': 'export default {' }, /a\.mjs: /],
+    [
+      'ends the process when it is loaded',
+      { 'email/providers/a.mjs': 'process.exit(3)' },
+      /a\.mjs: it ends its process when it is loaded \(3\)/,
+    ],
+    [
+      'ends it with the code of success',
+      { 'email/providers/a.mjs': 'process.exit()', 'email/providers/b.mjs': '' },
+      /a\.mjs: it ends its process when it is loaded \(0\)/,
+    ],
+    [
+      'crashes it when it is loaded',
+      { 'email/providers/a.mjs': 'process.abort()' },
+      /a\.mjs: it ends its process when it is loaded \(SIGABRT\)/,
+    ],
+    [
+      'waits for ever',
+      { 'email/providers/a.mjs': 'await new Promise(() => {});' },
+      /a\.mjs: it waits for something that never comes/,
+    ],
     ['exports nothing', { 'email/providers/a.mjs': 'export const x = 1' }, /a\.mjs has no default/],
     ['exports something else', { 'email/providers/a.mjs': 'export default {}' }, /a\.mjs does not/],
     [

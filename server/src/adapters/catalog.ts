@@ -7,6 +7,7 @@
 import { existsSync, readdirSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
+import { isMainThread } from 'node:worker_threads';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
 import type { AdapterDefinition } from './adapter.ts';
 import type { PlugInLog } from './plug-in-output.ts';
@@ -42,6 +43,11 @@ export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promi
   await addFolder(OWN_FOLDER, (definition) => definition);
   if (pluginFolder !== undefined) {
     const { inOwnProcess } = await import('./plug-in-account.ts');
+    // The other threads load what this one has tried.
+    if (isMainThread) {
+      const { tryLoading } = await import('./plug-in-trial.ts');
+      await tryLoading(pluginFolder, filesIn(pluginFolder));
+    }
     await addFolder(pluginFolder, (definition, file, channel) =>
       inOwnProcess(definition, { file, name: `${channel}/${definition.name}`, log }),
     );
@@ -56,6 +62,17 @@ export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promi
     provider: (channel, name) => providers.get(channel)?.get(name),
     providers: (channel) => [...(providers.get(channel)?.values() ?? [])],
   };
+}
+
+/** All that `loadCatalog` loads of a folder. */
+function filesIn(folder: string): string[] {
+  return foldersIn(folder).flatMap((channelFolder) => {
+    const path = join(folder, channelFolder);
+    const adapter = definitionIn(path, 'adapter');
+    const providers = join(path, 'providers');
+    const names = existsSync(providers) ? readdirSync(providers).filter(isDefinitionFile) : [];
+    return [...(adapter ? [adapter] : []), ...names.sort().map((name) => join(providers, name))];
+  });
 }
 
 async function addAdapter(

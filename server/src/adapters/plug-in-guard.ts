@@ -5,6 +5,7 @@
  *
  * The thread gets the text of one function, so that nothing is loaded in it: it costs 5 MB and not 40.
  */
+import { flushCompileCache } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { LIFELINE, MARK_BYTES, MARKS_FILE, TOO_LARGE } from './plug-in-protocol.ts';
 
@@ -26,6 +27,20 @@ export function startGuard(memoryLimitBytes: number): void {
     env: {},
     resourceLimits: { maxOldGenerationSizeMb: 16, maxYoungGenerationSizeMb: 2 },
   }).unref();
+}
+
+/** What was needed to get here and is not for the plug-in: threads, writing of compiled code, others' processes. */
+export function forbid(): void {
+  // For the next start: nothing can be written later, and most processes end by a signal.
+  flushCompileCache();
+  const { permission } = process as unknown as { permission?: { drop?(scope: string): void } };
+  permission?.drop?.('worker');
+  permission?.drop?.('fs.write');
+  const { kill } = process;
+  process.kill = (pid, signal) => {
+    if (pid !== process.pid) throw new Error('a plug-in may not signal other processes');
+    return kill.call(process, pid, signal);
+  };
 }
 
 interface Known {

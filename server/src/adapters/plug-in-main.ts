@@ -5,11 +5,10 @@
  */
 import { AsyncLocalStorage } from 'node:async_hooks';
 import { writeSync } from 'node:fs';
-import { flushCompileCache } from 'node:module';
 import { Socket } from 'node:net';
 import { systemClock } from '../clock.ts';
 import { loadDefinition } from './catalog.ts';
-import { startGuard } from './plug-in-guard.ts';
+import { forbid, startGuard } from './plug-in-guard.ts';
 import {
   BEGUN,
   BLAMED,
@@ -39,8 +38,6 @@ const marks = new BigInt64Array(2);
 let unwritten: Buffer[] = [];
 
 startGuard(MEMORY_LIMIT_MB * 1024 * 1024);
-// For the next start: nothing can be written later, and it ends by a signal.
-flushCompileCache();
 forbid();
 process.on('exit', () => {
   blame();
@@ -63,18 +60,6 @@ new Socket({ fd: FROM_ENGINE, readable: true, writable: false })
   .on('error', () => {})
   .on('close', () => process.exit());
 say({ type: 'ready' });
-
-/** What was needed to get here and is not for the plug-in: threads, writing of compiled code, others' processes. */
-function forbid(): void {
-  const { permission } = process as unknown as { permission?: { drop?(scope: string): void } };
-  permission?.drop?.('worker');
-  permission?.drop?.('fs.write');
-  const { kill } = process;
-  process.kill = (pid, signal) => {
-    if (pid !== process.pid) throw new Error('a plug-in may not signal other processes');
-    return kill.call(process, pid, signal);
-  };
-}
 
 /** What is said in one go is written in one go. */
 function say(message: FromPlugIn): void {

@@ -18,6 +18,7 @@ export const MEMORY_LIMIT_MB = 512;
 /** All that a plug-in sees of the environment: compiled code to start from, the zone of local times, and what Windows needs for sockets. */
 const ENVIRONMENT = ['NODE_COMPILE_CACHE', 'TZ', 'SystemRoot'];
 const MAIN = fileURLToPath(new URL('./plug-in-main.ts', import.meta.url));
+const TRIAL = fileURLToPath(new URL('./plug-in-trial-main.ts', import.meta.url));
 const SOURCES = fileURLToPath(new URL('..', import.meta.url));
 
 export interface SpawnedPlugIn {
@@ -28,10 +29,11 @@ export interface SpawnedPlugIn {
 
 /** @throws Error when there is no place for the file of marks, or no process to be had */
 export function spawnPlugIn(file: string): SpawnedPlugIn {
+  const folder = folderOf(file);
   const marks = openMarks();
   try {
-    const child = spawn(process.execPath, [...argumentsFor(resolve(file)), MAIN, resolve(file)], {
-      cwd: folderOf(file),
+    const child = spawn(process.execPath, [...argumentsFor(folder, file), MAIN, resolve(file)], {
+      cwd: folder,
       env: environment(),
       stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', marks],
       // Signals from a terminal are for the service, which then lets it end what it has begun.
@@ -44,6 +46,20 @@ export function spawnPlugIn(file: string): SpawnedPlugIn {
     closeSync(marks);
     throw error;
   }
+}
+
+/** A process that loads these files, all of one plug-in folder, and says `#<number>` before each. */
+export function spawnTrial(folder: string, files: readonly string[]): ChildProcess {
+  const paths = files.map((file) => resolve(file));
+  const flags = new Set(paths.flatMap((file) => argumentsFor(resolve(folder), file)));
+  return spawn(process.execPath, [...flags, TRIAL, ...paths], {
+    cwd: folder,
+    env: environment(),
+    // At the places where its guard looks for them.
+    stdio: ['ignore', 'pipe', 'ignore', 'ignore', 'ignore', 'pipe', 'ignore'],
+    detached: true,
+    windowsHide: true,
+  });
 }
 
 /** The plug-in folder: a provider's file is `<folder>/<channel>/providers/<name>`. */
@@ -71,7 +87,7 @@ function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(names.map((name) => [name, process.env[name]]));
 }
 
-function argumentsFor(file: string): string[] {
+function argumentsFor(folder: string, file: string): string[] {
   const compiled = process.env['NODE_COMPILE_CACHE'];
   return [
     `--max-old-space-size=${HEAP_LIMIT_MB}`,
@@ -80,7 +96,7 @@ function argumentsFor(file: string): string[] {
     // For the guard alone: given back before the plug-in is loaded, as is the next one.
     '--allow-worker',
     ...(compiled === undefined ? [] : [`--allow-fs-write=${resolve(compiled)}`]),
-    ...readable(file).map((path) => `--allow-fs-read=${path}`),
+    ...readable(folder, file).map((path) => `--allow-fs-read=${path}`),
     ...(compiled === undefined ? [] : [`--allow-fs-read=${resolve(compiled)}`]),
     // What the two flags above say at every start.
     '--disable-warning=ExperimentalWarning',
@@ -89,8 +105,7 @@ function argumentsFor(file: string): string[] {
 }
 
 /** The plug-in folder, our own sources, and where either finds packages. */
-function readable(file: string): string[] {
-  const folder = folderOf(file);
+function readable(folder: string, file: string): string[] {
   const contracts = resolve(SOURCES, '../../contracts');
   const places = [folder, SOURCES, contracts];
   for (const start of [folder, dirname(realpathSync(file)), SOURCES]) {
