@@ -7,6 +7,7 @@ import type {
   Claim,
   Completion,
   Edit,
+  FoundPage,
   NewNotification,
   NotificationStore,
   QueueEntry,
@@ -709,6 +710,53 @@ export function runNotificationStoreConformance(
           [found?.reason, found?.attempts, found?.user, found?.channel],
           ['mailbox_full', 1, 'Ada', 'email'],
         );
+      });
+
+      it('goes on page by page to the end, each with no more than was asked for', async () => {
+        await using bench = await open();
+        const ids: number[] = [];
+        for (let i = 0; i < 7; i++) ids.unshift((await accept(bench.store)) + 1);
+        const seen: number[] = [];
+        let before: number | null = null;
+        do {
+          const page: FoundPage = await bench.store.page({
+            applicationId: APPLICATION,
+            limit: 3,
+            before,
+          });
+          assert.ok(page.found.length <= 3);
+          seen.push(...page.found.map(({ key }) => key));
+          before = page.next;
+        } while (before !== null);
+        assert.deepEqual(seen, ids);
+      });
+
+      it('tells what test keys have sent from the rest, and so does the ledger', async () => {
+        await using bench = await open();
+        const live = await accept(bench.store);
+        const test = await accept(bench.store, {}, { test: true });
+        await accept(bench.store, { applicationId: OTHER }, { test: true });
+        await bench.store.cancel(test, NOW);
+        for (const [kind, id] of [
+          ['live', live],
+          ['test', test],
+        ] as const) {
+          const filter = { applicationId: APPLICATION, kind, limit: 10, before: null };
+          const found = await bench.store.search(filter);
+          assert.deepEqual(
+            found.map(({ key }) => key),
+            [id + 1],
+          );
+        }
+        const books = async (applicationId: number | null, kind?: 'live' | 'test') => {
+          const counted = await bench.store.ledger(applicationId, kind);
+          assert.equal(counted.balanced, true);
+          return [counted.accepted, counted.pending, counted.cancelled];
+        };
+        assert.deepEqual(await books(APPLICATION), [2, 1, 1]);
+        assert.deepEqual(await books(APPLICATION, 'live'), [1, 1, 0]);
+        assert.deepEqual(await books(APPLICATION, 'test'), [1, 0, 1]);
+        assert.deepEqual(await books(null, 'test'), [2, 1, 1]);
       });
 
       it('binds what it is asked for, whatever it looks like', async () => {
