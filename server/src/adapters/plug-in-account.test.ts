@@ -5,6 +5,7 @@ import { cpSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
 import { connect } from 'node:net';
 import { tmpdir } from 'node:os';
 import { join } from 'node:path';
+import { createInterface } from 'node:readline';
 import { after, describe, test } from 'node:test';
 import { Worker } from 'node:worker_threads';
 import { ManualClock } from '../../test/support/manual-clock.ts';
@@ -771,8 +772,8 @@ describe('the end of a plug-in', LIMIT, () => {
   });
 
   for (const [state, act] of [
-    ['waits', 'never ends'],
-    ['loops', 'loops'],
+    ['waits', 'says so, then waits'],
+    ['loops', 'says so, then loops'],
   ] as const) {
     test(`comes with a SIGKILL of the service, also while it ${state}`, async () => {
       using program = new Program(`
@@ -784,8 +785,9 @@ describe('the end of a plug-in', LIMIT, () => {
         stdio: ['ignore', 'pipe', 'inherit'],
       });
       try {
-        const [line] = await within(20, 'the port', once(service.stdout, 'data'));
-        const port = Number(line);
+        const lines = createInterface(service.stdout)[Symbol.asyncIterator]();
+        const port = Number((await within(20, 'the port', lines.next())).value);
+        assert.equal((await within(20, 'the attempt', lines.next())).value, 'here');
         assert.equal(await canConnect(port), true);
         service.kill('SIGKILL');
         await once(service, 'exit');
@@ -798,14 +800,15 @@ describe('the end of a plug-in', LIMIT, () => {
 
   test('comes with the thread that it was opened in', async () => {
     using program = new Program(`
-      import { parentPort } from 'node:worker_threads';
-      parentPort.postMessage((await send('listens')).providerMessageId);
-      send('loops');
+      console.log((await send('listens')).providerMessageId);
+      send('says so, then loops');
     `);
-    const engine = new Worker(program.file);
-    const [port] = await within(20, 'the port', once(engine, 'message'));
+    const engine = new Worker(program.file, { stdout: true });
+    const lines = createInterface(engine.stdout)[Symbol.asyncIterator]();
+    const port = Number((await within(20, 'the port', lines.next())).value);
+    assert.equal((await within(20, 'the attempt', lines.next())).value, 'here');
     await engine.terminate();
-    await until('the end of the plug-in', async () => !(await canConnect(Number(port))));
+    await until('the end of the plug-in', async () => !(await canConnect(port)));
   });
 });
 
@@ -821,7 +824,8 @@ class Program implements Disposable {
       `
         import { loadCatalog } from ${JSON.stringify(import.meta.resolve('./catalog.ts'))};
         import { systemClock as clock } from ${JSON.stringify(import.meta.resolve('../clock.ts'))};
-        const provider = (await loadCatalog(${JSON.stringify(PLUG_INS)})).provider('email', 'unruly');
+        const log = { error() {}, warn() {}, info: (_, line) => console.log(line) };
+        const provider = (await loadCatalog(${JSON.stringify(PLUG_INS)}, log)).provider('email', 'unruly');
         const account = provider.create({ accountId: 'a', config: {}, clock });
         const send = (what) =>
           account.send({ messageId: what, metadata: { do: what } }, new AbortController().signal);

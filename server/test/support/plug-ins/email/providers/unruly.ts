@@ -144,6 +144,14 @@ const ACTS: Record<string, Act> = {
   loops: async () => {
     for (;;);
   },
+  'says so, then loops': async () => {
+    console.log('here');
+    for (;;);
+  },
+  'says so, then waits': async () => {
+    console.log('here');
+    return forever;
+  },
   'loops later': async () => {
     await null;
     for (;;);
