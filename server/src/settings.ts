@@ -191,6 +191,12 @@ export const Settings = Type.Object(
           default: 0.2,
           description: 'Share by which a wait may be longer, at random.',
         }),
+        stepOnMs: Type.Integer({
+          minimum: 0,
+          default: 30_000,
+          description:
+            'How long a message waits for a channel whose provider is left alone after failures before the next channel of its route is tried.',
+        }),
         leaseMs: Type.Integer({
           minimum: 1000,
           default: 5 * MINUTE_MS,

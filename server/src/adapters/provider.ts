@@ -6,7 +6,7 @@
  * read that one definition. A provider never sleeps, loops or retries: it makes one attempt
  * and returns what came of it; outbound/retry.ts alone decides what happens next.
  *
- * What a provider of the plug-in folder creates is in a thread of its own (plug-in-account.ts). Its
+ * What a provider of the plug-in folder creates is in a process of its own (plug-in-account.ts). Its
  * configuration, deliveries and outcomes cross over as structured clones: plain data arrives as it is,
  * an instance of a class without its methods, and what holds a function not at all.
  */
@@ -169,7 +169,7 @@ export interface ProviderDefinition<ConfigSchema extends TSchema = TSchema> {
    * is accepted, so that its sender learns it then. undefined when it may. Cheap and without waiting.
    */
   checkAddress?(address: never, config: Static<ConfigSchema>): string | undefined;
-  /** Of a plug-in the only function that is called in its own thread, again in each new one. */
+  /** Of a plug-in the only function that is called in its own process, again in each new one. */
   create(context: ProviderContext<Static<ConfigSchema>>): ProviderAccount;
 }
 

@@ -125,9 +125,9 @@ export async function startApi(
       healthRoutes({
         notReady: () => [
           ...(draining ? ['shutting down'] : []),
-          ...(stores.messagesWriter.failure || stores.recordsWriter.failure
-            ? ['the store takes no writes']
-            : []),
+          ...[stores.messagesWriter.failure, stores.recordsWriter.failure]
+            .filter((failure) => failure !== undefined)
+            .map(({ detail }) => detail ?? 'the store takes no writes'),
           ...(stores.messagesWriter.full || stores.recordsWriter.full
             ? ['the disk of the store is full']
             : []),
@@ -152,7 +152,14 @@ export async function startApi(
       }),
       templateRoutes({ templates }),
       categoryRoutes({ templates }),
-      userRoutes({ users: createUserService({ users: stores.users, adapters: catalog, clock }) }),
+      userRoutes({
+        users: createUserService({
+          users: stores.users,
+          inboxes: stores.inbox,
+          adapters: catalog,
+          clock,
+        }),
+      }),
       applicationRoutes({ applications }),
       webhookEndpointRoutes({
         webhookEndpoints: createWebhookEndpointService({

@@ -67,7 +67,8 @@ export async function startEngine(
   const tracker = createTracker({ events: stores.events, clock });
   const attempts = createAttempts(clock);
   const { delivery } = config;
-  const policy = { delaysMs: delivery.retryDelaysMs, jitter: delivery.retryJitter };
+  const { retryDelaysMs: delaysMs, retryJitter: jitter, stepOnMs } = delivery;
+  const policy = { delaysMs, jitter, stepOnMs };
 
   const metrics = engineMetrics({
     waiting: () => processor.waiting,

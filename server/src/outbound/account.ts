@@ -59,7 +59,8 @@ export class Account {
 
   /** How many attempts may start now, as far as it can be told without knowing the destination. */
   capacity(): number {
-    if (this.#breakers.get('')?.state === 'open') return 0;
+    // One after another is looked at all the same: it may have another channel to go on to.
+    if (this.#breakers.get('')?.state === 'open') return 1;
     const free = this.definition.limits.concurrency - this.#underWay;
     const halfOpen = this.#breakers.get('')?.state === 'half_open';
     return Math.min(halfOpen ? 1 : free, free, Math.floor(this.#refill()));

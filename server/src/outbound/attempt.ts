@@ -16,6 +16,8 @@ import { failpoint } from '../failpoint.ts';
 import type { Service } from '../lifecycle.ts';
 import type { Account } from './account.ts';
 
+/** Characters of a reason, or of the vendor's id, that are kept: real ones have at most some 200. */
+const WORD_LIMIT = 500;
 /** How often time limits are looked at: one timer for all attempts instead of one each. */
 const TICK_MS = 50;
 /** A provider that was told to stop has this long to say what it knows. */
@@ -183,8 +185,12 @@ function faultOf(error: unknown): Outcome {
 
 function shortened(outcome: Outcome): Outcome {
   const { response = '', note } = outcome;
-  if (response.length <= RESPONSE_LIMIT && note?.detail === undefined) return outcome;
+  const word = (outcome.kind === 'sent' ? outcome.providerMessageId : outcome.reason) ?? '';
+  const isShort = response.length <= RESPONSE_LIMIT && word.length <= WORD_LIMIT;
+  if (isShort && note?.detail === undefined) return outcome;
   const short = { ...outcome };
+  if (short.kind !== 'sent') short.reason = word.slice(0, WORD_LIMIT);
+  else if (word !== '') short.providerMessageId = word.slice(0, WORD_LIMIT);
   if (short.response !== undefined) short.response = response.slice(0, RESPONSE_LIMIT);
   if (note?.detail) {
     const texts = Object.entries(note.detail).map(([name, text]) => [

@@ -252,6 +252,28 @@ describe('processor', () => {
     assert.ok(!bench.begun.some(({ messageId }) => messageId === twice.messageId));
   });
 
+  it('begins nothing twice when the clock jumps over a claim', async () => {
+    await using bench = await open();
+    const id = await bench.accept();
+    await bench.untilBegun(1);
+    const jumped = Date.now() + 3_600_000;
+    const afterwards = { until: jumped, leaseUntil: jumped + 300_000 };
+    const due = await bench.store.takeDue(1, { ...afterwards, limit: 10, queuedOnly: false });
+    assert.deepEqual(
+      due.map(({ messageId }) => messageId),
+      [id + 1],
+    );
+    bench.processor.take(1, due, () => {});
+    // Begun after it, whichever way the entry would have gone.
+    bench.processor.take(1, [await bench.inherit(1)], () => {});
+    await bench.untilBegun(2);
+    assert.equal(bench.begun.filter(({ messageId }) => messageId === id + 1).length, 1);
+    bench.letGo();
+    await bench.processor.stop();
+    const [message] = (await bench.store.get(APPLICATION, id))?.messages ?? [];
+    assert.deepEqual([message?.status, message?.attempt, message?.claim], ['delivered', 1, 1]);
+  });
+
   it('goes on offering places when all have been filled and left again', async () => {
     await using bench = await open();
     for (let i = 1; i <= 30; i++) {

@@ -81,6 +81,8 @@ export function createProcessor(options: ProcessorOptions): Processor {
   let claims = 0;
   /** Entries of medium and low that could have begun by their guaranteed share and have not. */
   const owed: [number, number, number] = [0, 0, 0];
+  /** Messages being delivered here. Their claims run out by the clock of the day, which may jump. */
+  const attempted = new Set<number>();
   let suspectsUnderWay = 0;
   let scheduled = false;
   let stopping = false;
@@ -222,8 +224,13 @@ export function createProcessor(options: ProcessorOptions): Processor {
     });
   }
 
-  function deliverOne(entry: QueueEntry): Promise<void> {
-    return deliver(entry).then((settlement) => completer.complete(settlement, entry.watched));
+  async function deliverOne(entry: QueueEntry): Promise<void> {
+    attempted.add(entry.messageId);
+    try {
+      await completer.complete(await deliver(entry), entry.watched);
+    } finally {
+      attempted.delete(entry.messageId);
+    }
   }
 
   /** What has died most often comes last, so that the others wait for one more end of it at most; urgent first. */
@@ -276,6 +283,7 @@ export function createProcessor(options: ProcessorOptions): Processor {
     take(lane, entries, settle) {
       let suspected = false;
       for (const entry of entries) {
+        if (attempted.has(entry.messageId)) continue;
         if (entry.claimedUntil !== null) beginClaimed(entry, entry.claimedUntil);
         else if (!entry.suspect) buffer(lane).add(entry);
         else {

@@ -5,7 +5,7 @@
 import type { MessageStatus } from '@tidings/contracts/common';
 import type { Outcome } from '../adapters/provider.ts';
 
-/** Time for a thread to be there again: nothing was wrong with the message or its destination. */
+/** Time for a thread or process to be there again: nothing was wrong with the message or its destination. */
 const SOON_MS = 100;
 
 export interface RetryPolicy {

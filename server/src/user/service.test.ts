@@ -5,6 +5,7 @@ import type { PutUser } from '@tidings/contracts/user';
 import { openTestRecords } from '../../test/support/records.ts';
 import email from '../adapters/email/adapter.ts';
 import { ServiceError } from '../errors.ts';
+import { openTestInbox } from '../inbox/conformance-setup.ts';
 import { addressesOf, createUserService } from './service.ts';
 
 const CALLER = { applicationId: 1 };
@@ -13,19 +14,25 @@ const adapters = {
   channels: () => ['email'],
 };
 
-function open() {
+async function open() {
   const records = openTestRecords();
-  const service = createUserService({ users: records.users, adapters, clock: records.clock });
+  const { users, clock } = records;
+  const inbox = await openTestInbox();
+  const inboxes = inbox.store;
+  const service = createUserService({ users, inboxes, adapters, clock });
   return {
     service,
     clock: records.clock,
-    [Symbol.asyncDispose]: () => records[Symbol.asyncDispose](),
+    async [Symbol.asyncDispose]() {
+      await inbox[Symbol.asyncDispose]();
+      await records[Symbol.asyncDispose]();
+    },
   };
 }
 
 /** The faults of a request as `code path path …`. */
 async function faultsOf(request: PutUser): Promise<string> {
-  await using opened = open();
+  await using opened = await open();
   try {
     await opened.service.put(CALLER, 'ada', request);
   } catch (error) {
@@ -39,7 +46,7 @@ async function faultsOf(request: PutUser): Promise<string> {
 const mail = (address: string, more: object = {}) => ({ channel: 'email', address, ...more });
 
 test('addresses are stored in their one spelling, each once, in the order given', async () => {
-  await using opened = open();
+  await using opened = await open();
   const { user } = await opened.service.put(CALLER, 'ada', {
     addresses: [
       mail('Ada@EXAMPLE.com', { label: 'first' }),
@@ -109,7 +116,7 @@ test('preferences name channels that exist, each fault by its place', async () =
     await faultsOf({ preferences, addresses: [address] }),
     'unknown_channel body.preferences.channels.emial body.addresses.0.channel',
   );
-  await using opened = open();
+  await using opened = await open();
   await opened.service.put(CALLER, 'ada', { preferences: { route: ['email'] } });
   await assert.rejects(opened.service.putPreferences(CALLER, 'ada', preferences), {
     code: 'unknown_channel',
@@ -120,7 +127,7 @@ test('preferences name channels that exist, each fault by its place', async () =
 });
 
 test('a time zone is an IANA name', async () => {
-  await using opened = open();
+  await using opened = await open();
   const stored = async (timezone: string) =>
     (await opened.service.put(CALLER, 'ada', { timezone })).user.timezone;
   assert.equal(await stored('Asia/Shanghai'), 'Asia/Shanghai');
@@ -133,7 +140,7 @@ test('a time zone is an IANA name', async () => {
 });
 
 test('a locale is stored in its canonical form', async () => {
-  await using opened = open();
+  await using opened = await open();
   const stored = async (locale: string) =>
     (await opened.service.put(CALLER, 'ada', { locale })).user.locale;
   assert.equal(await stored('zh-cn'), 'zh-CN');
@@ -165,7 +172,7 @@ test('attributes are bounded by their bytes', async () => {
 });
 
 test('times are those of the clock', async () => {
-  await using opened = open();
+  await using opened = await open();
   const { service, clock } = opened;
   const { user } = await service.put(CALLER, 'ada', {});
   assert.equal(user.createdAt, new Date(clock.now()).toISOString());
@@ -176,7 +183,7 @@ test('times are those of the clock', async () => {
 });
 
 test('what is not there is not found, whoever asks', async () => {
-  await using opened = open();
+  await using opened = await open();
   const { service } = opened;
   await service.put(CALLER, 'ada', {});
   const other = { applicationId: 2 };

@@ -26,7 +26,7 @@ export interface UserInboxes {
 
 export interface UserServiceOptions {
   users: UserStore;
-  inboxes?: UserInboxes;
+  inboxes: UserInboxes;
   adapters: AddressRules;
   clock: Clock;
 }
@@ -90,7 +90,7 @@ export function createUserService({ users, inboxes, adapters, clock }: UserServi
      */
     async delete({ applicationId }: Owner, id: string): Promise<void> {
       if (!(await users.get(applicationId, id))) throw notFound('user');
-      await inboxes?.clear({ applicationId, userId: id }, clock.now());
+      await inboxes.clear({ applicationId, userId: id }, clock.now());
       if (!(await users.delete(applicationId, id))) throw notFound('user');
     },
   };

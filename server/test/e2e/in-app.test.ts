@@ -466,3 +466,40 @@ describe('a connection that is lost', () => {
     assert.equal((await items(user)).length, 3);
   });
 });
+
+describe('a user who is removed', () => {
+  it('is let in nowhere any more, on no device, and comes back to an empty inbox', async () => {
+    await using service = await startTidings({ env: { ...PATIENT, TIDINGS_HTTP_THREADS: '2' } });
+    const path = '/v1/users/leaver';
+    assert.equal((await service.call(path, { method: 'PUT', body: {} })).status, 201);
+    const user = await newUser('leaver', service);
+    await sendTitled(user, 'before', service);
+    const headers = { authorization: `Bearer ${user.token}` };
+    // Over both threads, as it happens.
+    const streams = await Promise.all(
+      Array.from({ length: 8 }, () =>
+        EventStreamReader.open(`${service.url}/v1/inbox/stream`, headers),
+      ),
+    );
+    await Promise.all(streams.map(ready));
+    assert.equal((await service.call(path, { method: 'DELETE' })).status, 204);
+    for (let n = 0; n < 8; n++) {
+      assertProblem(await user.call('/v1/inbox'), 401, 'at once, in every thread');
+    }
+    await within(10, 'the ends', Promise.all(streams.map((stream) => stream.ended)));
+    for (const stream of streams) {
+      assert.deepEqual(
+        stream.of('closing').map(({ data }) => (data as InboxClosing).reason),
+        ['user_removed'],
+      );
+    }
+    assert.equal((await service.call(path, { method: 'PUT', body: {} })).status, 201);
+    const again = await newUser('leaver', service);
+    assert.deepEqual(await items(again), []);
+    assert.deepEqual(await counts(again), { unseen: 0, unread: 0, total: 0 });
+    await service.kill();
+    await service.restart();
+    assertProblem(await user.call('/v1/inbox'), 401, 'also after a crash');
+    assert.deepEqual(await items(again), []);
+  });
+});

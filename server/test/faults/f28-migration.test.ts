@@ -76,7 +76,9 @@ test('F28: kills within the migrations of a folder with data lose nothing of it'
     // The projection can be made anew from the rest at any time; here it has to be.
     for (const suffix of ['', '-wal', '-shm'])
       rmSync(join(dataDir, `projection.db${suffix}`), { force: true });
-    for (let place = 1; place <= readMigrations('projection').length; place++) {
+    for (let n = 1; n <= readMigrations('projection').length; n++) {
+      // The one that was killed is the first to be tried again.
+      const place = n === 1 ? 1 : 2;
       const env = { TIDINGS_FAILPOINTS: `in-migration=${place}` };
       const { signal, output } = await startAndEnd({ dataDir, env });
       assert.equal(signal, 'SIGKILL', output);

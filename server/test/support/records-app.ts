@@ -10,6 +10,7 @@ import {
 import { buildApp } from '../../src/http/app.ts';
 import { applicationRoutes } from '../../src/http/routes/applications.ts';
 import { userRoutes } from '../../src/http/routes/users.ts';
+import { openTestInbox } from '../../src/inbox/conformance-setup.ts';
 import { createUserService } from '../../src/user/service.ts';
 import { adminOf, openTestRecords, type TestRecords } from './records.ts';
 
@@ -35,6 +36,7 @@ export interface TestApp extends AsyncDisposable {
 
 export async function openTestApp(): Promise<TestApp> {
   const records = openTestRecords();
+  const inbox = await openTestInbox();
   const { clock, applications, users } = records;
   const channels = new Map([email, inApp].map((adapter) => [adapter.channel, adapter] as const));
   const adapters = {
@@ -46,7 +48,7 @@ export async function openTestApp(): Promise<TestApp> {
     applications,
     log: pino({ level: 'silent' }),
     routes: [
-      userRoutes({ users: createUserService({ users, adapters, clock }) }),
+      userRoutes({ users: createUserService({ users, inboxes: inbox.store, adapters, clock }) }),
       applicationRoutes({ applications: service }),
     ],
     refusal: () => undefined,
@@ -80,6 +82,7 @@ export async function openTestApp(): Promise<TestApp> {
     },
     async [Symbol.asyncDispose]() {
       await app.close();
+      await inbox[Symbol.asyncDispose]();
       await records[Symbol.asyncDispose]();
     },
   };
