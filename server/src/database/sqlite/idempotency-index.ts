@@ -5,7 +5,8 @@
  * Open addressing over typed arrays (12 bytes a slot: 32 bits of the digest and the row's number
  * as a double), in segments by age. A segment that is full is sealed and never changes again, so
  * nothing is ever rehashed; the oldest is dropped when all its rows have outlived the retention.
- * A hit is only a candidate: the caller compares the row.
+ * A hit is only a candidate: the caller compares the row. Which of 32 segments are worth a look is
+ * read from a filter with a bit for each of them: to look into every one cost more than the row.
  *
  * Sealed segments are kept as files beside the database, so that a start reads them instead of
  * every row. A file that is missing or damaged only costs the reading of its rows.
@@ -33,6 +34,57 @@ function fingerprint(digest: string): number {
   return (value ^ (value >>> 15)) >>> 0 || 1;
 }
 
+/** As many segments as an integer has bits share one filter. */
+const BITS = 32;
+/** 8 MB for the six million keys of its segments: one look in some 140 is in vain. Untouched pages take no memory. */
+const CELL_BITS = 21;
+const CELLS = 2 ** CELL_BITS;
+
+/**
+ * In which of its segments a key may be: it leaves the segment's bit in two cells. Bits of keys that
+ * were taken back or forgotten stay; they cost a look in vain.
+ */
+class Filter {
+  readonly #cells = new Uint32Array(CELLS);
+  /** By bit; undefined is one that was dropped. */
+  readonly #segments: (Segment | undefined)[] = [];
+
+  get full(): boolean {
+    return this.#segments.length === BITS;
+  }
+
+  get empty(): boolean {
+    return this.#segments.every((segment) => segment === undefined);
+  }
+
+  join(segment: Segment): void {
+    segment.bit = this.#segments.push(segment) - 1;
+    for (const mark of segment.marks) if (mark !== 0) this.note(mark, segment.bit);
+  }
+
+  drop(segment: Segment): void {
+    this.#segments[segment.bit] = undefined;
+  }
+
+  note(mark: number, bit: number): void {
+    const one = mark & (CELLS - 1);
+    const other = mark >>> (32 - CELL_BITS);
+    this.#cells[one] = (this.#cells[one] as number) | (1 << bit);
+    this.#cells[other] = (this.#cells[other] as number) | (1 << bit);
+  }
+
+  /** Newest first. */
+  collect(mark: number, rows: number[]): void {
+    const one = this.#cells[mark & (CELLS - 1)] as number;
+    let bits = one & (this.#cells[mark >>> (32 - CELL_BITS)] as number);
+    while (bits !== 0) {
+      const bit = BITS - 1 - Math.clz32(bits);
+      bits ^= 1 << bit;
+      this.#segments[bit]?.collect(mark, rows);
+    }
+  }
+}
+
 class Segment {
   readonly slots: number;
   readonly marks: Uint32Array;
@@ -43,6 +95,8 @@ class Segment {
   last = 0;
   /** Time of the newest row, ms since 1970. */
   newestAt = 0;
+  /** Its place in its filter. */
+  bit = 0;
 
   constructor(slots: number, marks = new Uint32Array(slots), rows = new Float64Array(slots)) {
     this.slots = slots;
@@ -79,10 +133,10 @@ class Segment {
     }
   }
 
-  *candidates(mark: number): Generator<number> {
+  collect(mark: number, rows: number[]): void {
     let slot = mark & (this.slots - 1);
     while (this.marks[slot] !== 0) {
-      if (this.marks[slot] === mark) yield this.rows[slot] as number;
+      if (this.marks[slot] === mark) rows.push(this.rows[slot] as number);
       slot = (slot + 1) & (this.slots - 1);
     }
   }
@@ -91,29 +145,39 @@ class Segment {
 export class IdempotencyIndex {
   readonly #folder: string | undefined;
   /** Oldest first; the last one takes new entries. */
-  #segments: Segment[] = [new Segment(SMALLEST_SLOTS)];
+  #segments: Segment[] = [];
+  /** Oldest first; the last one has the segment that takes new entries. */
+  #filters: Filter[] = [];
   #uncommitted: { segment: Segment; mark: number; row: number }[] = [];
 
   /** @param folder where sealed segments are kept; undefined keeps none (tests) */
   constructor(folder: string | undefined) {
     this.#folder = folder;
+    this.#append(new Segment(SMALLEST_SLOTS));
+  }
+
+  #append(segment: Segment): void {
+    if (this.#filters.at(-1)?.full !== false) this.#filters.push(new Filter());
+    this.#segments.push(segment);
+    this.#filters.at(-1)?.join(segment);
   }
 
   /** Rows that may belong to this key, newest first. */
-  *candidates(digest: string): Generator<number> {
+  candidates(digest: string): number[] {
     const mark = fingerprint(digest);
-    for (let i = this.#segments.length - 1; i >= 0; i--)
-      yield* (this.#segments[i] as Segment).candidates(mark);
+    const rows: number[] = [];
+    for (let i = this.#filters.length - 1; i >= 0; i--)
+      (this.#filters[i] as Filter).collect(mark, rows);
+    return rows;
   }
 
   add(digest: string, row: number, at: number): void {
-    let segment = this.#segments.at(-1) as Segment;
-    if (segment.full) {
-      segment = new Segment(Math.min(segment.slots * 4, LARGEST_SLOTS));
-      this.#segments.push(segment);
-    }
+    const last = this.#segments.at(-1) as Segment;
+    if (last.full) this.#append(new Segment(Math.min(last.slots * 4, LARGEST_SLOTS)));
+    const segment = this.#segments.at(-1) as Segment;
     const mark = fingerprint(digest);
     segment.add(mark, row, at);
+    this.#filters.at(-1)?.note(mark, segment.bit);
     this.#uncommitted.push({ segment, mark, row });
   }
 
@@ -132,6 +196,9 @@ export class IdempotencyIndex {
   expire(before: number): void {
     while (this.#segments.length > 1 && (this.#segments[0] as Segment).newestAt < before) {
       const [segment] = this.#segments.splice(0, 1);
+      const [filter] = this.#filters;
+      if (segment) filter?.drop(segment);
+      if (filter?.full && filter.empty) this.#filters.splice(0, 1);
       if (this.#folder && segment) rmSync(fileOf(this.#folder, segment.first), { force: true });
     }
   }
@@ -175,7 +242,9 @@ export class IdempotencyIndex {
       }
     }
     const largest = usable.length > 0 ? LARGEST_SLOTS : SMALLEST_SLOTS;
-    this.#segments = [...usable, new Segment(largest)];
+    this.#segments = [];
+    this.#filters = [];
+    for (const segment of [...usable, new Segment(largest)]) this.#append(segment);
     return covered;
   }
 }
