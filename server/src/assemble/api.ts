@@ -16,7 +16,6 @@ import { type Config, ConfigError } from '../config.ts';
 import { createDispatcher } from '../dispatch/dispatcher.ts';
 import { buildApp } from '../http/app.ts';
 import { createOverload } from '../http/overload.ts';
-import { plainNumbers } from '../http/plain-number.ts';
 import { applicationRoutes } from '../http/routes/applications.ts';
 import { categoryRoutes } from '../http/routes/categories.ts';
 import { healthRoutes } from '../http/routes/health.ts';
@@ -31,10 +30,10 @@ import { InboxHub } from '../inbox/live.ts';
 import { createInboxTokens } from '../inbox/token.ts';
 import type { ThreadMetrics } from '../metric.ts';
 import { apiMetrics, joinMetrics } from '../metrics.ts';
-import type { NotificationStore, SearchFilter } from '../notification/notification-store.ts';
 import { createNotificationService } from '../notification/service.ts';
 import { MemoryQueuePublisher } from '../queue/memory.ts';
 import { SecretBox } from '../secret-box.ts';
+import { createTemplateRetention } from '../template/retention.ts';
 import { createTemplateService } from '../template/service.ts';
 import { createUserService } from '../user/service.ts';
 import type { RoleOptions, RunningRole } from './role.ts';
@@ -48,6 +47,8 @@ export interface ApiRole extends RunningRole {
 }
 
 type Accounts = ReturnType<typeof resolveAccounts>;
+
+const NEWEST = { before: null, limit: 1 } as const;
 
 export interface ApiEnvironment {
   /** Metrics of all other threads. */
@@ -81,8 +82,12 @@ export async function startApi(
     store: stores.templates,
     adapters: { get: catalog.adapter },
     clock,
-    toBeSent: (applicationId, template, limit) =>
-      countOpen(stores.notifications, { applicationId, template, limit }),
+  });
+  const templateRetention = createTemplateRetention({
+    store: stores.templates,
+    isNamed: async (applicationId, template, to) =>
+      (await stores.notifications.search({ applicationId, template, to, ...NEWEST })).length > 0,
+    clock,
   });
   const applications = createApplicationService({ store: stores.applications, clock });
   const hub = new InboxHub({ clock });
@@ -121,7 +126,6 @@ export async function startApi(
     refusal: overload.refusal,
     measured: metrics.measure,
     routes: [
-      plainNumbers,
       healthRoutes({
         notReady: () => [
           ...(draining ? ['shutting down'] : []),
@@ -181,6 +185,7 @@ export async function startApi(
   });
   await overload.start();
   await listen(app, config, index);
+  if (index === 0) await templateRetention.start();
   return {
     address: app.server.address() as AddressInfo,
     applications,
@@ -200,6 +205,7 @@ export async function startApi(
       overload.close();
       await overload.stop();
       await queue.stop();
+      await templateRetention.stop();
       hints.close();
       stores.close();
     },
@@ -280,18 +286,6 @@ function describeChannels(accounts: Accounts, catalog: Catalog): ChannelInfo[] {
       },
     };
   });
-}
-
-/** How many messages have not ended, counted up to `limit`. */
-async function countOpen(
-  store: Pick<NotificationStore, 'search'>,
-  filter: Pick<SearchFilter, 'applicationId' | 'template' | 'limit'>,
-): Promise<number> {
-  const open = ['scheduled', 'accepted', 'sending'] as const;
-  const found = await Promise.all(
-    open.map((status) => store.search({ ...filter, status, before: null })),
-  );
-  return Math.min(filter.limit, found.flat().length);
 }
 
 /** Asks the first account of a channel, which is the one that would send. */

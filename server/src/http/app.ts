@@ -17,6 +17,7 @@ import { createAjv } from '../json-schema.ts';
 import { createAuthentication } from './auth.ts';
 import { decodeStrict, parseStrictJson } from './json.ts';
 import { addOpenApi } from './openapi.ts';
+import { plainNumbers } from './plain-number.ts';
 import { errorHandler, QuickRefusal, sendProblem } from './problem.ts';
 import {
   answerExpectations,
@@ -115,6 +116,7 @@ export async function buildApp(options: AppOptions): Promise<FastifyInstance> {
   addAdmission(app, options.applications);
   addAfterwards(app, options);
   addOpenApi(app);
+  plainNumbers(app);
   await app.register((scope, _options, done) => {
     for (const add of options.routes) add(scope);
     done();

@@ -80,6 +80,7 @@ function say(message) {
 
 function leave() {
   sessionStorage.removeItem(KEY);
+  ledgerKnown = undefined;
   void render();
 }
 
@@ -123,7 +124,15 @@ function query() {
 
 /** A page of messages; what is pending is the newest of each open status, since a list has one. */
 async function messages(asked) {
-  const list = (wanted) => api(`/v1/notifications?limit=50&${new URLSearchParams(wanted)}`);
+  // A page that took its time is empty and says where to go on: a few of them are gone through here.
+  const list = async (wanted) => {
+    let page = await api(`/v1/notifications?limit=50&${new URLSearchParams(wanted)}`);
+    for (let more = 0; page.items.length === 0 && page.next !== null && more < 20; more++) {
+      const from = new URLSearchParams({ ...wanted, cursor: page.next });
+      page = await api(`/v1/notifications?limit=50&${from}`);
+    }
+    return page;
+  };
   const older = (wanted, { next }) =>
     next === null ? [] : [`#/activity?${new URLSearchParams({ ...wanted, cursor: next })}`];
   const filter = Object.fromEntries(asked);
@@ -136,6 +145,25 @@ async function messages(asked) {
       older(wanted, pages[i]).map((href) => ({ href, status: wanted.status })),
     ),
   };
+}
+
+let ledgerKnown;
+let ledgerAsked;
+
+/** The newest ledger there is: to count millions takes seconds, which no list should wait for. */
+async function ledgerSoon() {
+  ledgerAsked ??= api('/v1/ledger')
+    .then((ledger) => {
+      ledgerKnown = ledger;
+    })
+    .finally(() => {
+      ledgerAsked = undefined;
+    });
+  // Whoever no longer waits need not hear of its failure.
+  ledgerAsked.catch(() => {});
+  const patience = new Promise((resolve) => setTimeout(resolve, 500));
+  await Promise.race([ledgerAsked, patience]);
+  return ledgerKnown;
 }
 
 /** The ledger, each count with the list of what it counts. Everything was accepted: the whole list. */
@@ -156,7 +184,7 @@ function counts(ledger, asked) {
 
 async function activity() {
   const asked = query();
-  const [ledger, page] = await Promise.all([api('/v1/ledger'), messages(asked)]);
+  const [ledger, page] = await Promise.all([ledgerSoon(), messages(asked)]);
   const filters = el(
     'form',
     {
@@ -217,7 +245,7 @@ async function activity() {
   if (document.activeElement?.closest('form') && main.contains(document.activeElement)) return;
   show(
     el('h1', {}, text('activity')),
-    el('div', { class: 'counts' }, counts(ledger, asked)),
+    ...(ledger ? [el('div', { class: 'counts' }, counts(ledger, asked))] : []),
     filters,
     list,
     ...more,
