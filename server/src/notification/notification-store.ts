@@ -233,7 +233,8 @@ export interface NotificationStore {
 
   /**
    * Removes notifications accepted before `before` (ms since 1970) all of whose messages have ended,
-   * with everything of them, at most `limit` looked at. Pages by `after`: null when there are no more.
+   * with everything of them, at most `limit` looked at, and what the engine itself need keep no longer, in
+   * steps as small. Pages by `after`: null when there is no more of either.
    */
   prune(page: {
     before: number;

@@ -6,8 +6,9 @@ import type { Clock, Timer } from '../clock.ts';
 import type { Service } from '../lifecycle.ts';
 import type { NotificationStore } from '../notification/notification-store.ts';
 
-const PAGE = 200;
-const PAUSE_MS = 50;
+/** Some 2 ms of the writer, and with the pause 10,000 a second: no fewer than can be accepted. */
+const PAGE = 50;
+const PAUSE_MS = 3;
 /** Between one pass and the next. */
 const PASS_MS = 10 * 60_000;
 
