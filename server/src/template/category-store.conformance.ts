@@ -83,6 +83,6 @@ export function runCategoryConformance(
     await store.create(ONE, properties, version, { publish: true, at: 0 });
     await store.deleteCategory(ONE, 'c');
     assert.equal((await store.get(ONE, 't'))?.category, 'c');
-    assert.equal(store.published(ONE, 't', null)?.category, 'c');
+    assert.equal(store.usable(ONE, 't', null)?.category, 'c');
   });
 }

@@ -32,11 +32,6 @@ export interface TemplateServiceOptions {
   store: TemplateStore;
   adapters: Channels;
   clock: Clock;
-  /**
-   * How many messages that name a template are still to be sent, counted up to `limit`. Asked before
-   * a deletion; without it nothing is known of messages, and a template is deleted as it is.
-   */
-  toBeSent?(applicationId: number, key: string, limit: number): Promise<number>;
 }
 
 export type TemplateService = ReturnType<typeof createTemplateService>;
@@ -46,15 +41,7 @@ const VERSIONS_AT_ONCE = 10;
 /** A page of versions ends after so many characters of JSON. */
 const VERSIONS_LENGTH = 4 * 1024 * 1024;
 
-/** Messages that keep a template from being deleted are counted up to here. */
-const COUNTED = 1000;
-
-export function createTemplateService({
-  store,
-  adapters,
-  clock,
-  toBeSent,
-}: TemplateServiceOptions) {
+export function createTemplateService({ store, adapters, clock }: TemplateServiceOptions) {
   /** @throws invalid_template with the path of each fault below `prefix` */
   async function check(
     version: NewTemplateVersion,
@@ -121,21 +108,9 @@ export function createTemplateService({
       return edited ?? missing('template', key);
     },
 
-    /**
-     * What was accepted must not fail because its template is gone. A message that is accepted at the
-     * same moment still can: then it fails with that reason.
-     * @throws conflict while messages that name a version of it are still to be sent
-     */
+    /** What was accepted with a version of it is still sent: see `published` of the port, and retention.ts. */
     async delete(applicationId: number, key: string): Promise<void> {
-      await get(applicationId, key);
-      const count = (await toBeSent?.(applicationId, key, COUNTED)) ?? 0;
-      if (count > 0) {
-        throw new ServiceError('conflict', {
-          detail: `Messages of the template ${key} are still to be sent: ${count}${count < COUNTED ? '' : ' or more'}.`,
-          hint: 'Cancel them, or wait until they have been sent.',
-        });
-      }
-      if (!(await store.delete(applicationId, key))) missing('template', key);
+      if (!(await store.delete(applicationId, key, clock.now()))) missing('template', key);
     },
 
     /** @throws invalid_template with paths `body.…` */
@@ -213,14 +188,14 @@ export function createTemplateService({
     },
 
     /**
-     * Hot: the version that is sent, or a published one that is named. The same object as long as
-     * it stays in memory. @throws invalid_template with the path `body.template`
+     * Hot: what a new message is accepted with: the version that is sent, or a published one that is
+     * named. The same object as long as it stays in memory. @throws invalid_template with the path `body.template`
      */
     resolve(
       applicationId: number,
       { key, version: number }: { key: string; version: number | null },
     ): PublishedTemplate {
-      const template = store.published(applicationId, key, number);
+      const template = store.usable(applicationId, key, number);
       if (template) return template;
       const what = number === null ? `template ${key}` : `version ${number} of a template ${key}`;
       throw invalid('invalid_template', [

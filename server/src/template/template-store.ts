@@ -7,6 +7,9 @@
  * given twice, not even when the template is deleted and created again. So whoever holds a key and a
  * number of a published version (a message that is not due yet, a cache) gets that content or none.
  *
+ * A deletion takes a template from everything but `published`: messages that name its versions are
+ * still rendered, until `forget` removes them for good.
+ *
  * What a template must be to be worth keeping is not known here; service.ts checks it.
  */
 import type { Priority } from '@tidings/contracts/common';
@@ -57,8 +60,22 @@ export interface TemplateStore {
     change: Partial<TemplateProperties>,
     at: number,
   ): Promise<Template | undefined>;
-  /** Removes a template with all its versions, published ones too. False when there was none. */
-  delete(applicationId: number, key: string): Promise<boolean>;
+  /**
+   * Takes a template away with all its versions: from now on only `published` knows them. Of
+   * concurrent calls one succeeds. False when there was none.
+   */
+  delete(applicationId: number, key: string, at: number): Promise<boolean>;
+  /** Deletions before `before` (ms since 1970) with something left to forget, by id, after `after`. */
+  deletions(page: {
+    before: number;
+    after: number | null;
+    limit: number;
+  }): Promise<TemplateDeletion[]>;
+  /**
+   * Removes at most `limit` of the versions that went with a deletion, for good; those of a later
+   * template of the key stay. True while some are left.
+   */
+  forget(deletion: number, limit: number): Promise<boolean>;
 
   /**
    * Adds the next version. Concurrent calls get different numbers, without gaps. undefined when
@@ -105,16 +122,19 @@ export interface TemplateStore {
   ): Promise<Template | undefined>;
 
   /**
-   * Hot: the version that is used for a key now, or (with a number) that version if it was ever
-   * published. undefined for drafts and everything unknown. Synchronous and cached: while neither
-   * the version nor the template's category and priority change, calls return the same object,
-   * also across other writes, unless memory ran short. Nobody changes that object.
+   * Hot: what new messages may name: the version that is used for a key now, or (with a number) that
+   * version if it was ever published. undefined for drafts, deleted templates and everything unknown.
+   * Synchronous and cached: while neither the version nor the template's category and priority
+   * change, calls of this and of `published` return the same object, also across other writes,
+   * unless memory ran short. Nobody changes that object.
    */
-  published(
-    applicationId: number,
-    key: string,
-    version: number | null,
-  ): PublishedTemplate | undefined;
+  usable(applicationId: number, key: string, version: number | null): PublishedTemplate | undefined;
+  /**
+   * Hot, for messages that were accepted: that version if it was ever published and is not forgotten,
+   * also of a template that has been deleted. Cached like `usable`. Category and priority are those
+   * of the key's newest template.
+   */
+  published(applicationId: number, key: string, version: number): PublishedTemplate | undefined;
 
   /** Creates or replaces a category. True when it is new. */
   putCategory(applicationId: number, category: Category): Promise<boolean>;
@@ -127,6 +147,15 @@ export interface TemplateStore {
   ): Promise<Category[]>;
   /** Templates that name the category keep its key. False when there was none. */
   deleteCategory(applicationId: number, key: string): Promise<boolean>;
+}
+
+export interface TemplateDeletion {
+  /** Never given again. */
+  id: number;
+  applicationId: number;
+  key: string;
+  /** ms since 1970. */
+  deletedAt: number;
 }
 
 /** One published version with what sending needs of its template. */

@@ -151,17 +151,22 @@ describe('edits', () => {
     await tidings.call(`${path}/cancel`, { method: 'POST' });
   });
 
-  it('keep their template: it is not deleted while they wait for their time', async () => {
+  it('take content instead of a template that has been deleted, and nothing without it', async () => {
     const content = { email: { subject: 'a', text: 'b' } };
-    await tidings.call('/v1/templates', { body: { key: 'kept', content, publish: true } });
-    const posted = await post({ to: ADA, template: 'kept', sendAt: inFuture(3600) });
+    await tidings.call('/v1/templates', { body: { key: 'deleted', content, publish: true } });
+    const posted = await post({ to: ADA, template: 'deleted', sendAt: inFuture(3600) });
     const path = `/v1/notifications/${posted.json<Accepted>().id}`;
-    const remove = (): Promise<HttpAnswer> =>
-      tidings.call('/v1/templates/kept', { method: 'DELETE' });
-    const refused = await remove();
-    assert.equal(refused.status, 409, refused.text);
-    assert.match(refused.text, /still to be sent: 1\./);
+    const removed = await tidings.call('/v1/templates/deleted', { method: 'DELETE' });
+    assert.equal(removed.status, 204, removed.text);
+    const edit = (body: object): Promise<HttpAnswer> =>
+      tidings.call(path, { method: 'PATCH', body });
+    const refused = await edit({ metadata: { a: 'b' } });
+    assert.equal(refused.status, 422, refused.text);
+    assert.match(refused.text, /there is no published version 1 of a template deleted/);
+    const edited = await edit({ metadata: { a: 'b' }, content: HELLO });
+    assert.equal(edited.status, 200, edited.text);
+    const { template, content: now } = edited.json<Notification>();
+    assert.deepEqual([template, now], [null, HELLO]);
     await tidings.call(`${path}/cancel`, { method: 'POST' });
-    assert.equal((await remove()).status, 204);
   });
 });

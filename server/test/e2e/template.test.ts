@@ -2,7 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Accepted, Notification } from '@tidings/contracts/notification';
-import type { TemplatePreview } from '@tidings/contracts/template';
+import type { Template, TemplatePreview } from '@tidings/contracts/template';
 import type { HttpAnswer } from '../support/http-client.ts';
 import { ADA, inFuture, notificationApi } from '../support/notification-api.ts';
 import { startProviderLedger, WEBHOOK_ENV } from '../support/provider-ledger.ts';
@@ -100,66 +100,109 @@ describe('inline content with much markup', () => {
 });
 
 describe('a template that is deleted', () => {
-  it('while messages name it leaves none of them stuck, empty or unexplained', async (t) => {
-    const accepted: Accepted[] = [];
+  const textOf = async (id: string): Promise<string> => {
+    const attempt = (await timeline(id)).findLast(({ type }) => type === 'attempt');
+    assert.ok(attempt, id);
+    return (attempt.detail as { captured: { content: { text: string } } }).captured.content.text;
+  };
+
+  it('while messages name it costs none of them its text', async (t) => {
+    const accepted: { id: string; text: string }[] = [];
     let refusedAfter = 0;
-    let deleted = 0;
     for (let round = 0; round < 20; round++) {
       const key = `gone-${round}`;
-      await createTemplate(key, 'Hi {{ name }}');
+      await createTemplate(key, `Hi {{ name }} ${round}`);
       let isGone = false;
-      const removal = until('the deletion', async () => {
-        isGone = (await remove(key)).status === 204;
-        return isGone;
-      });
       const sender = async (): Promise<void> => {
         for (let last = false; !last; ) {
           // One more after the deletion, which must be refused.
           last = isGone;
           const body = { to: ADA, template: key, data: { name: 'Ada' }, channels: ['email'] };
           const answer = await post(body);
-          if (answer.status === 202) accepted.push(answer.json<Accepted>());
-          else {
-            assert.equal(answer.status, 422, answer.text);
-            assert.match(answer.text, /there is no published template/);
-            refusedAfter += 1;
+          if (answer.status === 202) {
+            assert.ok(!last, 'accepted after the deletion was answered');
+            accepted.push({ id: answer.json<Accepted>().id, text: `Hi Ada ${round}` });
+            continue;
           }
-          // The deletion waits for a moment without open messages.
-          await until(
-            'the end',
-            async () => answer.status !== 202 || ended(answer.json<Accepted>().id),
-          );
+          assert.equal(answer.status, 422, answer.text);
+          assert.match(answer.text, /there is no published template/);
+          refusedAfter += 1;
         }
       };
-      await Promise.all([removal, sender(), sender()]);
+      const senders = [sender(), sender(), sender()];
+      // Not before some are under way.
+      const before = accepted.length;
+      await until('messages', () => accepted.length > before + round, { everyMs: 1 });
+      assert.equal((await remove(key)).status, 204);
+      isGone = true;
+      await Promise.all(senders);
+      // Who makes it again meanwhile changes nothing about what was accepted.
+      if (round % 2 === 0) await createTemplate(key, 'Another text');
     }
-    for (const { id } of accepted) {
-      const found = await until('its end', () => ended(id));
-      const [message] = found.messages;
-      if (message?.status === 'delivered') {
-        const attempt = (await timeline(id)).find(({ type }) => type === 'attempt');
-        assert.ok(attempt);
-        const { captured } = attempt.detail as { captured: { content: { text: string } } };
-        assert.equal(captured.content.text, 'Hi Ada');
-        continue;
-      }
-      deleted += 1;
-      assert.deepEqual([message?.status, message?.reason], ['failed', 'template_deleted']);
-      const last = (await timeline(id)).at(-1);
-      assert.deepEqual([last?.type, last?.reason], ['failed', 'template_deleted']);
+    for (const { id, text } of accepted) {
+      const [message] = (await until('its end', () => ended(id))).messages;
+      assert.deepEqual([message?.status, message?.reason], ['delivered', null]);
+      assert.equal(await textOf(id), text);
     }
-    t.diagnostic(`${accepted.length} accepted, ${deleted} of them without a template`);
-    assert.ok(accepted.length > 0 && refusedAfter > 0);
-    const { pending } = await tidings.ledger();
-    assert.equal(pending, 0);
+    t.diagnostic(`${accepted.length} accepted, ${refusedAfter} refused`);
+    assert.ok(refusedAfter >= 20);
+    assert.equal((await tidings.ledger()).pending, 0);
   });
 
-  it('is kept while a scheduled message names it', async () => {
-    await createTemplate('kept', 'Hi');
-    const { id } = await send({ content: undefined, template: 'kept', sendAt: inFuture(3600) });
-    assert.equal((await remove('kept')).status, 409);
-    await tidings.call(`/v1/notifications/${id}/cancel`, { method: 'POST' });
-    await until('the deletion', async () => (await remove('kept')).status === 204);
+  it('is unknown from then on, and its key is free for another one', async () => {
+    await createTemplate('known', 'Old');
+    const { id } = await outcome({ content: undefined, template: 'known' });
+    assert.equal((await remove('known')).status, 204);
+    assert.equal((await remove('known')).status, 404);
+    const unknown = async (): Promise<void> => {
+      for (const path of ['', '/versions', '/versions/1'])
+        assert.equal((await tidings.call(`/v1/templates/known${path}`)).status, 404, path);
+      const preview = { method: 'POST', body: {} };
+      assert.equal((await tidings.call('/v1/templates/known/preview', preview)).status, 404);
+      assert.ok(!(await tidings.call('/v1/templates?limit=100')).text.includes('"known"'));
+    };
+    await unknown();
+    for (const template of ['known', { key: 'known', version: 1 }])
+      await refused({ to: ADA, template }, 422, 'invalid_template', 'body.template');
+
+    await createTemplate('known', 'New');
+    const found = (await tidings.call('/v1/templates/known')).json<Template>();
+    assert.deepEqual([found.publishedVersion, found.latestVersion], [2, 2]);
+    assert.equal((await tidings.call('/v1/templates/known/versions/1')).status, 404);
+    const resend = await tidings.call(`/v1/notifications/${id}/resend`, { method: 'POST' });
+    assert.equal(resend.status, 422, resend.text);
+    await refused(
+      { to: ADA, template: { key: 'known', version: 1 } },
+      ...([422, 'invalid_template', 'body.template'] as const),
+    );
+    const again = await outcome({ content: undefined, template: 'known' });
+    assert.equal(await textOf(again.id), 'New');
+    assert.equal(await textOf(id), 'Old');
+  });
+
+  it('still gives scheduled messages and redriven ones their text', async () => {
+    await using receiver = await startProviderLedger();
+    receiver.answer(() => ({ status: 400 }));
+    const content = { webhook: { payload: { key: '{{ name }} 1' } } };
+    const body = { key: 'later', content, publish: true };
+    await tidings.call('/v1/templates', { body });
+    const request = { to: { webhook: receiver.url }, content: undefined, template: 'later' };
+    const data = { name: 'Ada' };
+    const failed = await outcome({ ...request, data });
+    assert.equal(failed.messages[0]?.status, 'failed');
+    const scheduled = await send({ ...request, data, sendAt: inFuture(2) });
+    assert.equal((await remove('later')).status, 204);
+    const other = { webhook: { payload: { key: 'another text' } } };
+    await tidings.call('/v1/templates', { body: { ...body, content: other } });
+
+    receiver.answer(() => ({ status: 200 }));
+    const redrive = { messages: [failed.messages[0]?.id] };
+    const taken = await tidings.call('/v1/dead-letters/redrive', { body: redrive });
+    assert.deepEqual([taken.status, taken.json()], [202, { taken: 1 }], taken.text);
+    await until('both', () => receiver.delivered.get('Ada 1')?.length === 2);
+    const { messages } = await until('the end', () => ended(scheduled.id));
+    assert.equal(messages[0]?.status, 'delivered');
+    assert.deepEqual([...receiver.delivered.keys()], ['Ada 1']);
   });
 });
 

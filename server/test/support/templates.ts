@@ -16,11 +16,7 @@ import {
   templateOperations,
 } from '../../src/database/sqlite/template-store.ts';
 import type { Channels } from '../../src/template/content-check.ts';
-import {
-  createTemplateService,
-  type TemplateService,
-  type TemplateServiceOptions,
-} from '../../src/template/service.ts';
+import { createTemplateService, type TemplateService } from '../../src/template/service.ts';
 import { ManualClock } from './manual-clock.ts';
 import { openTestFile } from './store.ts';
 
@@ -77,7 +73,7 @@ export interface TestTemplates extends AsyncDisposable {
   service: TemplateService;
   clock: ManualClock;
   /** A service over the same store with other channels, as after a change of plug-ins. */
-  serviceWith(adapters: Channels, rest?: Pick<TemplateServiceOptions, 'toBeSent'>): TemplateService;
+  serviceWith(adapters: Channels): TemplateService;
 }
 
 export function openTestTemplates(): TestTemplates {
@@ -89,8 +85,8 @@ export function openTestTemplates(): TestTemplates {
   const cache = new RecordCacheGroup(database, clock, 0);
   const shared = { database, writer: file.writer, cache };
   const store = new SqliteTemplateStore(shared);
-  const serviceWith: TestTemplates['serviceWith'] = (adapters, rest) =>
-    createTemplateService({ store, adapters, clock, ...rest });
+  const serviceWith: TestTemplates['serviceWith'] = (adapters) =>
+    createTemplateService({ store, adapters, clock });
   return {
     applications: new SqliteApplicationStore({ ...shared, clock }),
     store,

@@ -1,6 +1,6 @@
 /**
- * Published versions in memory, for sending: which version a key stands for comes from the cache
- * of rows; what is in it is read once.
+ * Published versions in memory, for accepting and sending: which version a key stands for comes from
+ * the cache of rows; what is in it is read once.
  *
  * The cache of rows forgets everything with any write to the file. Versions are kept apart from it,
  * since they never change and compiled templates hang on their objects.
@@ -16,7 +16,8 @@ const LENGTH_LIMIT = 64 * 1024 * 1024;
 type Reference = Pick<PublishedTemplate, 'version' | 'category' | 'priority'>;
 
 export class PublishedTemplates {
-  readonly #reference: (name: string) => Reference | undefined;
+  readonly #usable: (name: string) => Reference | undefined;
+  readonly #any: (name: string) => Reference | undefined;
   readonly #body: StatementSync;
   /** By application, number and key, which name a version for ever (see the port). */
   readonly #loaded = new Map<string, { template: PublishedTemplate; length: number }>();
@@ -27,20 +28,39 @@ export class PublishedTemplates {
     this.#lengthLimit = lengthLimit;
     const join = `FROM template AS t JOIN template_version AS v ON v.template_id = t.id
       WHERE t.application_id = ?1 AND t.key = ?2 AND v.published_at IS NOT NULL`;
-    const reference = database.prepare(
-      `SELECT v.version, t.category, t.priority ${join}
-       AND v.version = coalesce(?3, t.published_version)`,
-    );
-    // By key again, not by the template's row: a row's number may have gone to another template.
+    const reference = `SELECT v.version, t.category, t.priority ${join}
+      AND v.version = coalesce(?3, t.published_version)`;
+    const cached = (sql: string) => {
+      const statement = database.prepare(sql);
+      return cache.cached((name: string) => {
+        const [applicationId, version, key] = splitName(name);
+        return statement.get(applicationId, key, version) as Reference | undefined;
+      });
+    };
+    this.#usable = cached(`${reference} AND t.deleted_at IS NULL AND v.version >= t.first_version`);
+    this.#any = cached(reference);
     this.#body = database.prepare(`SELECT v.locale, v.body ${join} AND v.version = ?3`);
-    this.#reference = cache.cached((name: string) => {
-      const [applicationId, version, key] = splitName(name);
-      return reference.get(applicationId, key, version) as Reference | undefined;
-    });
   }
 
-  get(applicationId: number, key: string, version: number | null): PublishedTemplate | undefined {
-    const reference = this.#reference(nameOf(applicationId, version, key));
+  /** What new messages may name. */
+  usable(
+    applicationId: number,
+    key: string,
+    version: number | null,
+  ): PublishedTemplate | undefined {
+    return this.#find(applicationId, key, this.#usable(nameOf(applicationId, version, key)));
+  }
+
+  /** What was accepted may name, of a deleted template too. */
+  get(applicationId: number, key: string, version: number): PublishedTemplate | undefined {
+    return this.#find(applicationId, key, this.#any(nameOf(applicationId, version, key)));
+  }
+
+  #find(
+    applicationId: number,
+    key: string,
+    reference: Reference | undefined,
+  ): PublishedTemplate | undefined {
     if (reference === undefined) return undefined;
     const name = nameOf(applicationId, reference.version, key);
     const known = this.#loaded.get(name);

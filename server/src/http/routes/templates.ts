@@ -108,9 +108,10 @@ function addTemplates(app: FastifyInstance, templates: TemplateService): void {
       id: 'deleteTemplate',
       tag: TAG,
       summary: 'Remove a template with all its versions',
-      description: 'Refused (409) while messages that use it are still to be sent.',
+      description:
+        'From then on its key is unknown to new notifications and free for another template. What was accepted before, scheduled or to be redriven, is still sent with the version it was accepted with; it cannot be resent, nor edited without giving it content.',
       params: TemplateParams,
-      response: { 204: Type.Null(), ...refused(WRITE, 404, 409) },
+      response: { 204: Type.Null(), ...refused(WRITE, 404) },
     }),
     async (request, reply) => {
       await templates.delete(callerOf(request).applicationId, request.params.key);
