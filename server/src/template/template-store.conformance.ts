@@ -389,6 +389,19 @@ function forgetting(open: () => Promise<OpenedTemplateStore>): void {
     assert.deepEqual(store.published(ONE, 'a', 2)?.content.email, { subject: '2' });
   });
 
+  test('forgets one deletion of a key and not another', async () => {
+    await using opened = await open();
+    const { store } = opened;
+    for (const text of ['1', '2', '3']) {
+      await store.create(ONE, propertiesOf('a'), versionOf(text), PUBLISHED);
+      await store.delete(ONE, 'a', AT);
+    }
+    const [, second] = await store.deletions(ALL);
+    assert.equal(await store.forget(second?.id ?? 0, 10), false);
+    const kept = [1, 2, 3].map((n) => store.published(ONE, 'a', n)?.content.email);
+    assert.deepEqual(kept, [{ subject: '1' }, undefined, { subject: '3' }]);
+  });
+
   test('tells deletions before a time, page by page', async () => {
     await using opened = await open();
     const { store } = opened;
