@@ -43,7 +43,8 @@ export const REASON_GROUPS = [
       unknown_channel: 'the channel does not exist (any more)',
       not_in_order: 'of a channel in `detail.left`: no order names it',
       unreachable: 'no channel was left on which the recipient could be reached',
-      template_deleted: 'the template or its version does not exist any more',
+      template_deleted:
+        'the version of the template is not in the store: records.db is older than messages.db',
       invalid_content: 'the rendered content does not fit the channel',
       invalid_template: 'the template could not be rendered',
       invalid_data: 'the data does not fit the template',

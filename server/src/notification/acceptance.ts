@@ -60,12 +60,20 @@ export function createAcceptance({
   leaseMs,
   defaultOrder,
 }: AcceptanceOptions) {
-  /** The request as it is stored; throws for everything that makes it unacceptable. */
-  function prepare(caller: Caller, request: CreateNotification, now: number): NotificationBody {
+  /**
+   * The request as it is stored; throws for everything that makes it unacceptable.
+   * @param kept the version it was accepted with, which an edit may keep although the template is gone
+   */
+  function prepare(
+    caller: Caller,
+    request: CreateNotification,
+    now: number,
+    kept: NotificationBody['template'] = null,
+  ): NotificationBody {
     checkChannels(request, adapters);
     const to = checkRecipient(request.to, adapters);
     const { sendAt, expiresAt } = checkTimes(request, now);
-    const template = templateOf(caller.applicationId, request);
+    const template = templateOf(caller.applicationId, request, kept);
     const routes = request.channels?.map((channel) => [channel]) ?? [request.route ?? [AUTO]];
     checkContent({ request, routes, to, template, templates, adapters });
     return {
@@ -87,7 +95,11 @@ export function createAcceptance({
     };
   }
 
-  function templateOf(applicationId: number, request: CreateNotification) {
+  function templateOf(
+    applicationId: number,
+    request: CreateNotification,
+    kept: NotificationBody['template'],
+  ) {
     if ((request.template === undefined) === (request.content === undefined)) {
       throw new ServiceError('invalid_request', {
         detail: 'A notification needs either a template or content.',
@@ -99,7 +111,8 @@ export function createAcceptance({
       typeof request.template === 'string'
         ? { key: request.template, version: undefined }
         : request.template;
-    const template = templates.resolve(applicationId, { key, version: version ?? null });
+    const isKept = kept !== null && kept.key === key && kept.version === version;
+    const template = templates.resolve(applicationId, { key, version: version ?? null, isKept });
     templates.checkData(template, request.data ?? {});
     return template;
   }

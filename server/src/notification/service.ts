@@ -60,7 +60,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
     const owner: Caller = { ...caller, applicationId, kind: body.test ? 'test' : 'live' };
     const { createdAt, resendOf, batch } = body;
     const to = {
-      ...acceptance.prepare(owner, requestOf(body, change), now),
+      ...acceptance.prepare(owner, requestOf(body, change), now, body.template),
       createdAt,
       resendOf,
       batch,

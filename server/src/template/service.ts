@@ -190,12 +190,17 @@ export function createTemplateService({ store, adapters, clock }: TemplateServic
     /**
      * Hot: what a new message is accepted with: the version that is sent, or a published one that is
      * named. The same object as long as it stays in memory. @throws invalid_template with the path `body.template`
+     * @param asked.isKept it was accepted with that version before, so the template may have been deleted since
      */
     resolve(
       applicationId: number,
-      { key, version: number }: { key: string; version: number | null },
+      asked: { key: string; version: number | null; isKept?: boolean },
     ): PublishedTemplate {
-      const template = store.usable(applicationId, key, number);
+      const { key, version: number, isKept = false } = asked;
+      const template =
+        isKept && number !== null
+          ? store.published(applicationId, key, number)
+          : store.usable(applicationId, key, number);
       if (template) return template;
       const what = number === null ? `template ${key}` : `version ${number} of a template ${key}`;
       throw invalid('invalid_template', [

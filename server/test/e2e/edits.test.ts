@@ -151,7 +151,7 @@ describe('edits', () => {
     await tidings.call(`${path}/cancel`, { method: 'POST' });
   });
 
-  it('take content instead of a template that has been deleted, and nothing without it', async () => {
+  it('keep the version of a template that has been deleted, or take content instead of it', async () => {
     const content = { email: { subject: 'a', text: 'b' } };
     await tidings.call('/v1/templates', { body: { key: 'deleted', content, publish: true } });
     const posted = await post({ to: ADA, template: 'deleted', sendAt: inFuture(3600) });
@@ -160,9 +160,9 @@ describe('edits', () => {
     assert.equal(removed.status, 204, removed.text);
     const edit = (body: object): Promise<HttpAnswer> =>
       tidings.call(path, { method: 'PATCH', body });
-    const refused = await edit({ metadata: { a: 'b' } });
-    assert.equal(refused.status, 422, refused.text);
-    assert.match(refused.text, /there is no published version 1 of a template deleted/);
+    const kept = await edit({ metadata: { a: 'c' } });
+    assert.equal(kept.status, 200, kept.text);
+    assert.deepEqual(kept.json<Notification>().template, { key: 'deleted', version: 1 });
     const edited = await edit({ metadata: { a: 'b' }, content: HELLO });
     assert.equal(edited.status, 200, edited.text);
     const { template, content: now } = edited.json<Notification>();
