@@ -22,7 +22,7 @@ export async function startWriter(
     clock,
   });
   const housekeeping = clock.every(HOUSEKEEPING_MS, () => {
-    index().expire(clock.now() - retentionMs);
+    index().expire(clock.now() - retentionMs, clock.now() + retentionMs);
     index().save();
   });
   const role: RunningRole = {

@@ -63,7 +63,7 @@ class Filter {
   }
 
   drop(segment: Segment): void {
-    this.#segments[segment.bit] = undefined;
+    if (this.#segments[segment.bit] === segment) this.#segments[segment.bit] = undefined;
   }
 
   note(mark: number, bit: number): void {
@@ -192,15 +192,20 @@ export class IdempotencyIndex {
     this.#uncommitted = [];
   }
 
-  /** Forgets segments whose newest row is older than `before` (ms since 1970). */
-  expire(before: number): void {
-    while (this.#segments.length > 1 && (this.#segments[0] as Segment).newestAt < before) {
-      const [segment] = this.#segments.splice(0, 1);
-      const [filter] = this.#filters;
-      if (segment) filter?.drop(segment);
-      if (filter?.full && filter.empty) this.#filters.splice(0, 1);
-      if (this.#folder && segment) rmSync(fileOf(this.#folder, segment.first), { force: true });
-    }
+  /**
+   * Forgets sealed segments whose newest row is older than `before` or, by a clock that was wrong, later
+   * than `after` (ms since 1970).
+   */
+  expire(before: number, after: number): void {
+    const current = this.#segments.pop() as Segment;
+    this.#segments = this.#segments.filter((segment) => {
+      if (segment.newestAt >= before && segment.newestAt <= after) return true;
+      for (const filter of this.#filters) filter.drop(segment);
+      if (this.#folder) rmSync(fileOf(this.#folder, segment.first), { force: true });
+      return false;
+    });
+    this.#segments.push(current);
+    this.#filters = this.#filters.filter((filter) => !(filter.full && filter.empty));
   }
 
   /** Writes sealed segments that are not kept yet. Cheap when there is none. */

@@ -106,7 +106,7 @@ export function notificationOperations(
     .get() as { id: number };
   const ids = new IdSequence(clock.now, greatest.id);
   const nextKeyRow = sequenceOf(database, 'idempotency');
-  loadIndex(database, index, clock.now() - idempotencyRetentionMs);
+  loadIndex(database, index);
 
   const insertNotification = database.prepare('INSERT INTO notification VALUES (?, ?, ?, ?)');
   const insertMessage = database.prepare(
@@ -172,11 +172,12 @@ export function notificationOperations(
   const selectOld = database.prepare(
     'SELECT id FROM notification WHERE id > ? AND id < ? ORDER BY id LIMIT ?',
   );
-  // Rows are in the order of time, so only the oldest are looked at: to look for some that are old
-  // enough went through all of them when there were none.
+  // Rows are in the order of time, so only the first are looked at: to look for some that are old
+  // enough went through all of them when there were none. Those from further ahead than a retention
+  // are of a clock that was wrong, and would keep all behind them.
   const deleteKeys = database.prepare(
     `DELETE FROM idempotency WHERE seq IN (SELECT seq FROM
-       (SELECT seq, at FROM idempotency ORDER BY seq LIMIT ${PRUNED_AT_ONCE}) WHERE at < ?)`,
+       (SELECT seq, at FROM idempotency ORDER BY seq LIMIT ${PRUNED_AT_ONCE}) WHERE at < ?1 OR at > ?2)`,
   );
   // Followed by everybody within seconds. The newest stays, so that no number is given out twice.
   const deleteChanges = database.prepare(
@@ -311,8 +312,9 @@ export function notificationOperations(
 
   function prune([before, after, limit]: [number, number, number]): PruneAnswer {
     const ids = selectOld.all(after, before, limit).map((row) => row['id'] as number);
-    const keys = deleteKeys.run(clock.now() - idempotencyRetentionMs).changes;
-    const changes = deleteChanges.run(clock.now() - CHANGES_KEPT_MS).changes;
+    const now = clock.now();
+    const keys = deleteKeys.run(now - idempotencyRetentionMs, now + idempotencyRetentionMs).changes;
+    const changes = deleteChanges.run(now - CHANGES_KEPT_MS).changes;
     const removed = ids.filter((id) => remove(id)).length;
     const isLast = ids.length < limit && keys < PRUNED_AT_ONCE && changes < PRUNED_AT_ONCE;
     return { removed, after: isLast ? null : (ids.at(-1) ?? after) };
@@ -361,9 +363,11 @@ export function notificationOperations(
   };
 }
 
-/** Brings the index up to the rows within the retention, reading only what no kept segment covers. */
-function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: number): void {
-  // Rows are in the order of time, so a binary search over the integer key finds the first one.
+/**
+ * Brings the index up to the rows, reading only what no kept segment covers. All rows, however old: the
+ * clock may have been wrong for some of them, so nothing follows from the age of one for its neighbours.
+ */
+function loadIndex(database: DatabaseSync, index: IdempotencyIndex): void {
   const bounds = database
     // Two look-ups: asked for both at once, SQLite reads the whole table.
     .prepare(
@@ -377,16 +381,7 @@ function loadIndex(database: DatabaseSync, index: IdempotencyIndex, since: numbe
     index.load(1, 0);
     return;
   }
-  const at = database.prepare('SELECT at FROM idempotency WHERE seq >= ? ORDER BY seq LIMIT 1');
-  let low = bounds.low;
-  let high = bounds.high + 1;
-  while (low < high) {
-    const middle = Math.floor((low + high) / 2);
-    const row = at.get(middle) as { at: number } | undefined;
-    if (row && row.at < since) low = middle + 1;
-    else high = middle;
-  }
-  const covered = index.load(low, bounds.high);
+  const covered = index.load(bounds.low, bounds.high);
   for (const row of database
     .prepare('SELECT seq, at, key_digest FROM idempotency WHERE seq > ?')
     .iterate(covered)) {
