@@ -111,14 +111,14 @@ async function createKey(context: Context, options: CreateOptions): Promise<Exit
   else {
     await terminal.fields([
       ['id', body.id],
-      ['key', body.secret],
+      ['secret', body.secret],
       ['application', body.application],
       ['name', body.name],
       ['kind', body.kind],
       ['scopes', body.scopes.join(', ')],
       ['expires', body.expiresAt && localTime(body.expiresAt)],
     ]);
-    terminal.note('The key is shown this once: keep it now.');
+    terminal.note('The secret is shown this once: keep it now.');
   }
   return EXIT.ok;
 }

@@ -98,7 +98,7 @@ function filterOf(options: TailOptions): Query {
     throw usage(`--priority: must be one of ${PRIORITIES.join(', ')}`);
   }
   const from =
-    options.since && parsePast(options.since.replace(/ ago$/, ''), '--since', Date.now());
+    options.since === undefined ? undefined : parsePast(options.since, '--since', Date.now());
   const kind = kindOf(options.kind);
   return {
     status,

@@ -222,7 +222,8 @@ function addPreview(templates: Command, define: Define): void {
       await showContents(terminal, channels);
     }
     const { missing, dataErrors } = answer.body;
-    if (missing.length > 0) terminal.warn(`the data lacks: ${missing.join(', ')}`);
+    // No warning: the template may have a word of its own for these (the filter `default`).
+    if (missing.length > 0) terminal.note(`not in the data: ${missing.join(', ')}`);
     if (dataErrors.length === 0) return EXIT.ok;
     terminal.error(
       'a notification with this data would be refused',

@@ -67,7 +67,25 @@ describe('times', () => {
   test('moments that have passed', () => {
     const now = Date.UTC(2026, 10, 22, 8);
     assert.equal(parsePast('2h', '--since', now), '2026-11-22T06:00:00.000Z');
+    assert.equal(parsePast('-2h', '--since', now), '2026-11-22T06:00:00.000Z');
+    assert.equal(parsePast('2h ago', '--since', now), '2026-11-22T06:00:00.000Z');
     assert.equal(parsePast('2026-11-01T00:00:00Z', '--since', now), '2026-11-01T00:00:00Z');
+  });
+
+  for (const text of ['', '2099', '2026-12-24', '2026-02-30T00:00:00Z', 'yesterday', '2 h']) {
+    test(`"${text}" is no moment that has passed: both ways to write one are told`, () => {
+      assert.throws(
+        () => parsePast(text, '--since', 0),
+        usageError(/^--since: .* neither a duration nor a time with a zone\n.* 2h .*T08:00:00Z/),
+      );
+    });
+  }
+
+  test('a duration that is too long is no moment that has passed', () => {
+    assert.throws(
+      () => parsePast('2099w', '--since', 0),
+      usageError(/^--since: 2099w is too long/),
+    );
   });
 });
 

@@ -63,9 +63,12 @@ function addSingle(users: Command, define: Define): void {
 
   const remove = users
     .command('delete')
-    .description('Remove a user with its groups and preferences.')
+    .description(
+      'Remove a user with its groups, preferences and inbox; its inbox tokens and streams end.',
+    )
     .argument('<id>')
-    .option('-y, --yes', 'do not ask');
+    .option('-y, --yes', 'do not ask')
+    .addHelpText('after', '\nMessages that were sent to it stay until their retention is over.');
   define<{ yes?: boolean }>(remove, async (context, { args: [id = ''], options }) => {
     const api = context.api();
     await context.confirm(`delete the user ${id}`, options.yes);

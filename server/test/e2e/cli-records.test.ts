@@ -87,7 +87,10 @@ describe('tidings templates, users and keys', () => {
     exited(refused, 1);
     assert.match(refused.err, /body\.content\.email\.subject: /);
     const preview = await cli(['templates', 'preview', 'welcome', '--data', 'other=1']);
-    assert.match(preview.err, /the data lacks: name/);
+    exited(preview, 0);
+    assert.equal(preview.err, 'not in the data: name\n', 'information, no warning');
+    const quiet = await cli(['templates', 'preview', 'welcome', '--data', 'other=1', '--quiet']);
+    assert.equal(quiet.err, '');
   });
 
   test('users: put, get, list, delete', async () => {
@@ -196,6 +199,9 @@ describe('tidings templates, users and keys', () => {
         '--json',
       ]),
     );
+    const shown = await cli(['keys', 'create', '--name', 'shown']);
+    assert.match(shown.out, /^secret +\S{20,}$/m, 'the word of the API');
+    assert.doesNotMatch(shown.out, /^key /m);
     const secretOnly = await cli(['keys', 'create', '--quiet']);
     assert.match(secretOnly.out, /^\S{20,}\n$/);
     const keyFile = folder.write('key', `${key.secret}\n`);
