@@ -27,10 +27,12 @@ const CHANNEL_OF_ADDRESS = `CASE WHEN n.body ->> '$.to.userId' IS NULL THEN
   (SELECT key FROM json_each(n.body, '$.to') WHERE key NOT IN ('name', 'locale') LIMIT 1) END`;
 /** What a message is about before it has been tried, as far as it can be told. */
 const CHANNEL = `coalesce(m.channel, nullif(${CHANNEL_OF_ROUTE}, 'auto'), ${CHANNEL_OF_ADDRESS})`;
+/** The address that the body `n.body` has for a channel; null when it has none. */
+const addressOn = (channel: string): string => `n.body ->> ('$.to."' || ${channel} || '"')`;
 
 /** Columns in the order of the table, for a notification `n` and its message `m`. */
 const ROWS = `SELECT id, notification_id, application_id, status, lane, test, created_at, updated_at,
-    attempt, channel, user_id, body ->> ('$.to."' || channel || '"'), template, category, batch, reason
+    attempt, channel, user_id, ${addressOn('n.channel')}, template, category, batch, reason
   FROM (SELECT m.id, m.notification_id, m.application_id, m.status, m.lane,
       coalesce(n.body ->> '$.test', 0) AS test, n.body ->> '$.createdAt' AS created_at, m.updated_at,
       m.attempt, ${CHANNEL} AS channel, n.body ->> '$.to.userId' AS user_id, n.body,
@@ -62,18 +64,23 @@ export class MessageProjection {
        FROM (SELECT id FROM hot.notification WHERE id > ? ORDER BY id LIMIT ?)`,
     );
     this.#add = projection.prepare(
-      `INSERT OR REPLACE INTO message_index ${ROWS} WHERE n.id > ? AND n.id <= ?)`,
+      `INSERT OR REPLACE INTO message_index ${ROWS} WHERE n.id > ? AND n.id <= ?) n`,
     );
     this.#update = projection.prepare(
       `UPDATE message_index SET status = m.status, lane = m.lane, updated_at = m.updated_at,
-         attempts = m.attempt, channel = coalesce(m.channel, message_index.channel), reason = m.reason
+         attempts = m.attempt, channel = coalesce(m.channel, message_index.channel), reason = m.reason,
+         recipient = CASE
+           WHEN coalesce(m.channel, message_index.channel) IS message_index.channel
+           THEN message_index.recipient
+           ELSE (SELECT ${addressOn('m.channel')} FROM hot.notification n WHERE n.id = m.notification_id)
+         END
        FROM hot.message m WHERE m.id = message_index.id AND message_index.id IN (${CHANGED})`,
     );
     // An edit may have changed anything that is shown of a message that is still scheduled.
     this.#readAgain = projection.prepare(
       `INSERT OR REPLACE INTO message_index ${ROWS}
          WHERE n.id IN (SELECT notification_id FROM hot.message
-           WHERE id IN (${CHANGED}) AND status = ${STATUS.scheduled}))`,
+           WHERE id IN (${CHANGED}) AND status = ${STATUS.scheduled})) n`,
     );
     this.#remove = projection.prepare(
       `DELETE FROM message_index WHERE id IN (${CHANGED})
