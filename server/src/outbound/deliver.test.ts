@@ -113,7 +113,15 @@ test('a message waits no longer than its attempts would have taken', async () =>
     [completion.status, completion.reason, completion.attempt, completion.nextAt],
     ['failed', 'provider_down', 0, null],
   );
-  assert.equal(events[0]?.detail?.['reason'], 'provider_down');
+  const [channel, provider, reason] = ['email', 'email', 'provider_down'];
+  assert.deepEqual(
+    events.map(({ type, detail }) => [type, detail]),
+    [
+      ['passed_over', { channel, provider, reason }],
+      ['failed', { status: 'failed', reason }],
+    ],
+    'no attempt is told of',
+  );
 
   assert.equal((await deliver(drivenAgain)).completion.status, 'accepted');
   assert.deepEqual(vendor.asked, ['email'], 'the vendor is left alone');
@@ -138,6 +146,10 @@ test('a message with a further channel waits a moment, then goes out on that one
   const stepped = await deliver({ ...entry, claim: 1 });
   const { step, attemptsBefore, reason, nextAt } = stepped.completion;
   assert.deepEqual([step, reason, nextAt], [1, 'provider_down', clock.now()]);
+  assert.deepEqual(
+    stepped.events.map(({ type, detail }) => [type, detail]),
+    [['passed_over', { channel: 'email', provider: 'email', reason: 'provider_down' }]],
+  );
   const onNext = await deliver({ ...entry, claim: 2, step, attemptsBefore });
   assert.equal(onNext.completion.status, 'delivered');
   assert.deepEqual(vendor.asked, ['email', 'in_app'], 'the vendor is left alone');

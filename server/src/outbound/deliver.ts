@@ -24,6 +24,7 @@ import { maxAttempts, type RetryPolicy, waitsUntil } from './retry.ts';
 import {
   type Attempted,
   type Delivered,
+  passOver,
   postpone,
   type Settlement,
   settle,
@@ -295,8 +296,8 @@ export function createDeliver(options: DeliverOptions): Deliver {
     }
     if (waiting.size > 0) waiting.delete(entry.messageId);
     if (waitMs > 0) {
-      const down: Outcome = { kind: 'rejected', reason: 'provider_down', scope: 'content' };
-      return attempted(delivered, { route, channel, account, outcome: down, counted: false });
+      const reason = 'provider_down';
+      return passOver(delivered, { route, channel, account, reason }, clock.now());
     }
     // Where another channel is left, one that is late and down again gets no further attempts.
     const isLate = clock.now() >= until && step + 1 < route.length;

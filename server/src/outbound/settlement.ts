@@ -76,6 +76,34 @@ export function postpone(
   return settlement;
 }
 
+/** The channel is given up without an attempt: the next one of the route at once, or the end. */
+export function passOver(
+  delivered: Delivered,
+  { route, channel, account, reason }: PassedOver,
+  now: number,
+): Settlement {
+  const { entry, body, events } = delivered;
+  const provider = account.definition.id;
+  const detail = { channel, provider, reason };
+  events.push({ messageId: entry.messageId, at: now, type: 'passed_over', detail });
+  const { status, nextAt, step, attemptsBefore } = nextChannel(
+    { ...entry, steps: route.length, expiresAt: body.expiresAt },
+    reason,
+    now,
+  );
+  const settlement = settle(delivered, { status, reason, channel }, now);
+  const kept = keptRoute(entry, body, route);
+  Object.assign(settlement.completion, { nextAt, step, attemptsBefore, provider, route: kept });
+  return settlement;
+}
+
+export interface PassedOver {
+  route: string[];
+  channel: string;
+  account: Account;
+  reason: string;
+}
+
 export interface Attempted {
   route: string[];
   channel: string;

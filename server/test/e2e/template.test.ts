@@ -247,7 +247,7 @@ describe('a receiver that has asked for rest', () => {
       [
         ['accepted', undefined, undefined],
         ['waiting_for_provider', 'webhook', undefined],
-        ['attempt', 'webhook', 'provider_down'],
+        ['passed_over', 'webhook', 'provider_down'],
         ['attempt', 'in_app', undefined],
       ],
     );
