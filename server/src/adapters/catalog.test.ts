@@ -1,9 +1,9 @@
 import assert from 'node:assert/strict';
-import { mkdirSync, mkdtempSync, rmSync, writeFileSync } from 'node:fs';
+import { chmodSync, mkdirSync, mkdtempSync, rmSync, symlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join } from 'node:path';
 import { describe, test } from 'node:test';
-import { loadCatalog } from './catalog.ts';
+import { definitionFilesIn, loadCatalog } from './catalog.ts';
 import smtp from './email/providers/smtp.ts';
 import { tryLoading } from './plug-in-trial.ts';
 
@@ -22,6 +22,15 @@ function pluginFolder(files: Record<string, string>): Disposable & { path: strin
     writeFileSync(join(path, name), text);
   }
   return { path, [Symbol.dispose]: () => rmSync(path, { recursive: true }) };
+}
+
+/** The most telling error of a folder. */
+async function faultOf(path: string): Promise<string> {
+  let message = 'none';
+  await loadCatalog(path).catch((error: Error) => {
+    message = error.message;
+  });
+  return message.replace(tmpdir(), '');
 }
 
 describe('the catalogue', () => {
@@ -66,6 +75,11 @@ describe('the catalogue', () => {
       'ends the process when it is loaded',
       { 'email/providers/a.mjs': 'process.exit(3)' },
       /a\.mjs: it ends its process when it is loaded \(3\)/,
+    ],
+    [
+      'says why it ends the process',
+      { 'email/providers/a.mjs': 'console.error("no licence\\n"); process.exit(3)' },
+      /a\.mjs: it ends its process when it is loaded \(3\): no licence$/,
     ],
     [
       'ends it with the code of success',
@@ -117,3 +131,70 @@ describe('the catalogue', () => {
     });
   }
 });
+
+describe('a plug-in folder that cannot be read as it should be', () => {
+  test('is not there, or is a file: the path and the reason are in one line', async () => {
+    using folder = pluginFolder({ file: '' });
+    const nothing = join(folder.path, 'nothing');
+    assert.equal(
+      await faultOf(nothing),
+      `${nothing}: there is no such folder (TIDINGS_PLUGINS)`.replace(tmpdir(), ''),
+    );
+    assert.match(
+      await faultOf(join(folder.path, 'file')),
+      /\/file: it is no folder \(TIDINGS_PLUGINS\)$/,
+    );
+  });
+
+  test('has folders and links where files should be', async () => {
+    for (const name of ['email/providers/x.ts', 'email/adapter.mjs']) {
+      using folder = pluginFolder({ [`${name}/inside.txt`]: '' });
+      const expected = `${folder.path}/${name}: it is a folder, where a file is expected`;
+      assert.equal(await faultOf(folder.path), expected.replace(tmpdir(), ''));
+    }
+    for (const name of ['email', 'email/providers', 'email/providers/x.ts', 'email/adapter.ts']) {
+      for (const [target, what] of [
+        ['nowhere', 'it is a link to nothing'],
+        [name.split('/').at(-1) as string, 'it is a link that leads back to itself'],
+      ] as const) {
+        using folder = pluginFolder({});
+        mkdirSync(dirname(join(folder.path, name)), { recursive: true });
+        symlinkSync(target, join(folder.path, name));
+        const expected = `${folder.path}/${name}: ${what}`;
+        assert.equal(await faultOf(folder.path), expected.replace(tmpdir(), ''));
+      }
+    }
+  });
+
+  test('has a file that the service may not read', () => {
+    using folder = pluginFolder({ 'email/providers/x.ts': '' });
+    const file = join(folder.path, 'email/providers/x.ts');
+    chmodSync(folder.path, 0o755);
+    chmodSync(file, 0);
+    using _ = withoutPrivileges();
+    assert.throws(() => definitionFilesIn(folder.path), {
+      message: `${file}: the service is not allowed to read it`,
+    });
+  });
+
+  test('has a file where the folder of providers should be', async () => {
+    using folder = pluginFolder({ 'email/providers': '' });
+    assert.match(await faultOf(folder.path), /email\/providers: it is no folder$/);
+  });
+
+  test('has other things beside its channels, which are left alone', async () => {
+    using folder = pluginFolder({
+      'README.md': '',
+      'node_modules/providers/x.mjs': 'throw 1',
+      'notes/a.txt': '',
+    });
+    await loadCatalog(folder.path);
+  });
+});
+
+/** Who is root may read everything. */
+function withoutPrivileges(): Disposable {
+  const id = process.geteuid?.();
+  if (id === 0) process.seteuid?.(65_534);
+  return { [Symbol.dispose]: () => void (id === 0 && process.seteuid?.(0)) };
+}

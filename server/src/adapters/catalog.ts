@@ -4,11 +4,12 @@
  * Adding one is adding its file; nothing here names any. Accounts of providers from the plug-in folder
  * get a process of their own.
  */
-import { existsSync, readdirSync } from 'node:fs';
+import { closeSync, lstatSync, openSync, readdirSync, statSync } from 'node:fs';
 import { join } from 'node:path';
 import { fileURLToPath, pathToFileURL } from 'node:url';
 import { isMainThread } from 'node:worker_threads';
 import { CHANNEL_PATTERN } from '@tidings/contracts/common';
+import { variableOf } from '../settings.ts';
 import type { AdapterDefinition } from './adapter.ts';
 import type { PlugInLog } from './plug-in-output.ts';
 import type { ProviderDefinition } from './provider.ts';
@@ -34,19 +35,19 @@ export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promi
   const adapters = new Map<string, AdapterDefinition>();
   const providers: Providers = new Map();
   const addFolder = async (folder: string, place: Place): Promise<void> => {
-    for (const channelFolder of foldersIn(folder)) {
-      const path = join(folder, channelFolder);
-      await addAdapter(path, channelFolder, adapters);
-      await addProviders(path, channelFolder.replaceAll('-', '_'), providers, place);
+    for (const channel of channelsIn(folder)) {
+      if (channel.adapter !== undefined) await addAdapter(channel.adapter, channel.name, adapters);
+      await addProviders(channel, providers, place);
     }
   };
   await addFolder(OWN_FOLDER, (definition) => definition);
   if (pluginFolder !== undefined) {
+    checkFolder(pluginFolder);
     const { inOwnProcess } = await import('./plug-in-account.ts');
     // The other threads load what this one has tried.
     if (isMainThread) {
       const { tryLoading } = await import('./plug-in-trial.ts');
-      await tryLoading(pluginFolder, filesIn(pluginFolder));
+      await tryLoading(pluginFolder, definitionFilesIn(pluginFolder));
     }
     await addFolder(pluginFolder, (definition, file, channel) =>
       inOwnProcess(definition, { file, name: `${channel}/${definition.name}`, log }),
@@ -64,26 +65,19 @@ export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promi
   };
 }
 
-/** All that `loadCatalog` loads of a folder. */
-function filesIn(folder: string): string[] {
-  return foldersIn(folder).flatMap((channelFolder) => {
-    const path = join(folder, channelFolder);
-    const adapter = definitionIn(path, 'adapter');
-    const providers = join(path, 'providers');
-    const names = existsSync(providers) ? readdirSync(providers).filter(isDefinitionFile) : [];
-    return [...(adapter ? [adapter] : []), ...names.sort().map((name) => join(providers, name))];
-  });
+/** All that `loadCatalog` loads of a folder. @throws Error that names what cannot be read */
+export function definitionFilesIn(folder: string): string[] {
+  return channelsIn(folder).flatMap(({ adapter, providers }) =>
+    adapter === undefined ? providers : [adapter, ...providers],
+  );
 }
 
 async function addAdapter(
-  folder: string,
-  name: string,
+  path: string,
+  channel: string,
   adapters: Map<string, AdapterDefinition>,
 ): Promise<void> {
-  const path = definitionIn(folder, 'adapter');
-  if (path === undefined) return;
   const definition = (await loadDefinition(path)) as AdapterDefinition;
-  const channel = name.replaceAll('-', '_');
   if (definition.channel !== channel || !new RegExp(CHANNEL_PATTERN).test(channel)) {
     throw new Error(`${path}: the channel must be named like its folder, "${channel}"`);
   }
@@ -95,17 +89,14 @@ async function addAdapter(
 }
 
 async function addProviders(
-  folder: string,
-  channel: string,
+  { name: channel, providers: files }: ChannelFiles,
   providers: Providers,
   place: Place,
 ): Promise<void> {
-  const path = join(folder, 'providers');
-  if (!existsSync(path)) return;
+  if (files.length === 0) return;
   const known = providers.get(channel) ?? new Map<string, ProviderDefinition>();
   providers.set(channel, known);
-  for (const name of readdirSync(path).filter(isDefinitionFile).sort()) {
-    const file = join(path, name);
+  for (const file of files) {
     const definition = (await loadDefinition(file)) as ProviderDefinition;
     if (typeof definition.create !== 'function' || !definition.configSchema || !definition.name) {
       throw new Error(`${file} does not export a provider made by defineProvider`);
@@ -129,18 +120,77 @@ export async function loadDefinition(path: string): Promise<unknown> {
   return module.default;
 }
 
-function foldersIn(folder: string): string[] {
-  return readdirSync(folder, { withFileTypes: true })
-    .filter((entry) => entry.isDirectory())
-    .map((entry) => entry.name)
-    .sort();
+/** What is in the folder of one channel. */
+interface ChannelFiles {
+  name: string;
+  adapter: string | undefined;
+  providers: string[];
 }
 
-function definitionIn(folder: string, name: string): string | undefined {
-  return ['ts', 'mjs', 'js']
-    .map((extension) => join(folder, `${name}.${extension}`))
-    .find(existsSync);
+function channelsIn(folder: string): ChannelFiles[] {
+  return namesIn(folder)
+    .filter((name) => name !== 'node_modules' && isFolder(join(folder, name)))
+    .map((name) => {
+      const inside = namesIn(join(folder, name));
+      const adapter = ADAPTER_FILES.find((file) => inside.includes(file));
+      const providers = join(folder, name, 'providers');
+      return {
+        name: name.replaceAll('-', '_'),
+        adapter: adapter && readable(join(folder, name, adapter)),
+        providers: inside.includes('providers')
+          ? namesIn(providers)
+              .filter(isDefinitionFile)
+              .map((file) => readable(join(providers, file)))
+          : [],
+      };
+    });
 }
+
+/** @throws Error that names the variable of the setting */
+function checkFolder(folder: string): void {
+  try {
+    namesIn(folder);
+  } catch (error) {
+    const { message } = error as Error;
+    throw new Error(`${message} (${variableOf('plugins')})`, { cause: error });
+  }
+}
+
+const ADAPTER_FILES = ['adapter.ts', 'adapter.mjs', 'adapter.js'];
+
+function namesIn(folder: string): string[] {
+  return toldOf(folder, () => readdirSync(folder).sort());
+}
+
+function isFolder(path: string): boolean {
+  return toldOf(path, () => statSync(path).isDirectory());
+}
+
+function readable(file: string): string {
+  if (isFolder(file)) throw new Error(`${file}: it is a folder, where a file is expected`);
+  toldOf(file, () => closeSync(openSync(file, 'r')));
+  return file;
+}
+
+/** @throws Error that says in words why the path cannot be read */
+function toldOf<Value>(path: string, read: () => Value): Value {
+  try {
+    return read();
+  } catch (error) {
+    const { code = '', message } = error as NodeJS.ErrnoException;
+    const isLink = lstatSync(path, { throwIfNoEntry: false })?.isSymbolicLink();
+    const what = code === 'ENOENT' && isLink ? 'it is a link to nothing' : UNREADABLE[code];
+    throw new Error(`${path}: ${what ?? message}`, { cause: error });
+  }
+}
+
+const UNREADABLE: Readonly<Record<string, string>> = {
+  ENOENT: 'there is no such folder',
+  ENOTDIR: 'it is no folder',
+  EACCES: 'the service is not allowed to read it',
+  EPERM: 'the service is not allowed to read it',
+  ELOOP: 'it is a link that leads back to itself',
+};
 
 function isDefinitionFile(name: string): boolean {
   return /\.(ts|mjs|js)$/.test(name) && !/\.(test|d)\.ts$/.test(name);

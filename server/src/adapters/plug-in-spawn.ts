@@ -5,10 +5,11 @@
  */
 import { type ChildProcess, spawn } from 'node:child_process';
 import { randomUUID } from 'node:crypto';
-import { closeSync, existsSync, openSync, realpathSync, unlinkSync, writeFileSync } from 'node:fs';
+import { closeSync, openSync, unlinkSync, writeFileSync } from 'node:fs';
 import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
+import { readablePaths } from './plug-in-files.ts';
 import { MARK_BYTES, MARKS } from './plug-in-protocol.ts';
 
 /** Of what JavaScript holds; buffers come on top of it. */
@@ -19,7 +20,6 @@ export const MEMORY_LIMIT_MB = 512;
 const ENVIRONMENT = ['NODE_COMPILE_CACHE', 'TZ', 'SystemRoot'];
 const MAIN = fileURLToPath(new URL('./plug-in-main.ts', import.meta.url));
 const TRIAL = fileURLToPath(new URL('./plug-in-trial-main.ts', import.meta.url));
-const SOURCES = fileURLToPath(new URL('..', import.meta.url));
 
 export interface SpawnedPlugIn {
   child: ChildProcess;
@@ -32,14 +32,18 @@ export function spawnPlugIn(file: string): SpawnedPlugIn {
   const folder = folderOf(file);
   const marks = openMarks();
   try {
-    const child = spawn(process.execPath, [...argumentsFor(folder, file), MAIN, resolve(file)], {
-      cwd: folder,
-      env: environment(),
-      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', marks],
-      // Signals from a terminal are for the service, which then lets it end what it has begun.
-      detached: true,
-      windowsHide: true,
-    });
+    const child = spawn(
+      process.execPath,
+      [...argumentsFor(folder, [resolve(file)]), MAIN, resolve(file)],
+      {
+        cwd: folder,
+        env: environment(),
+        stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', marks],
+        // Signals from a terminal are for the service, which then lets it end what it has begun.
+        detached: true,
+        windowsHide: true,
+      },
+    );
     endFirst(child.pid);
     return { child, marks };
   } catch (error) {
@@ -51,12 +55,12 @@ export function spawnPlugIn(file: string): SpawnedPlugIn {
 /** A process that loads these files, all of one plug-in folder, and says `#<number>` before each. */
 export function spawnTrial(folder: string, files: readonly string[]): ChildProcess {
   const paths = files.map((file) => resolve(file));
-  const flags = new Set(paths.flatMap((file) => argumentsFor(resolve(folder), file)));
+  const flags = argumentsFor(resolve(folder), paths);
   return spawn(process.execPath, [...flags, TRIAL, ...paths], {
     cwd: folder,
     env: environment(),
     // At the places where its guard looks for them.
-    stdio: ['ignore', 'pipe', 'ignore', 'ignore', 'ignore', 'pipe', 'ignore'],
+    stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'ignore', 'pipe', 'ignore'],
     detached: true,
     windowsHide: true,
   });
@@ -87,35 +91,23 @@ function environment(): NodeJS.ProcessEnv {
   return Object.fromEntries(names.map((name) => [name, process.env[name]]));
 }
 
-function argumentsFor(folder: string, file: string): string[] {
+function argumentsFor(folder: string, files: readonly string[]): string[] {
   const compiled = process.env['NODE_COMPILE_CACHE'];
   return [
     `--max-old-space-size=${HEAP_LIMIT_MB}`,
     '--permission',
+    // What it opens and writes is asked of no permission.
+    '--no-experimental-sqlite',
     '--allow-net',
     // For the guard alone: given back before the plug-in is loaded, as is the next one.
     '--allow-worker',
     ...(compiled === undefined ? [] : [`--allow-fs-write=${resolve(compiled)}`]),
-    ...readable(folder, file).map((path) => `--allow-fs-read=${path}`),
+    ...readablePaths(folder, files).map((path) => `--allow-fs-read=${path}`),
     ...(compiled === undefined ? [] : [`--allow-fs-read=${resolve(compiled)}`]),
     // What the two flags above say at every start.
     '--disable-warning=ExperimentalWarning',
     '--disable-warning=SecurityWarning',
   ];
-}
-
-/** The plug-in folder, our own sources, and where either finds packages. */
-function readable(folder: string, file: string): string[] {
-  const contracts = resolve(SOURCES, '../../contracts');
-  const places = [folder, SOURCES, contracts];
-  for (const start of [folder, dirname(realpathSync(file)), SOURCES]) {
-    for (let at = start; ; at = dirname(at)) {
-      places.push(join(at, 'node_modules'), join(at, 'package.json'));
-      if (dirname(at) === at) break;
-    }
-  }
-  const present = places.filter(existsSync);
-  return [...new Set(present.flatMap((path) => [path, realpathSync(path)]))];
 }
 
 /** When the machine has no memory left, a plug-in is what Linux ends first. */

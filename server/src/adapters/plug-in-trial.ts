@@ -4,10 +4,16 @@
  * could not even say which file it was. One that throws says so itself, to whoever loads it next.
  */
 import { once } from 'node:events';
+import type { Readable } from 'node:stream';
+import { refusalOf } from './plug-in-fault.ts';
 import { spawnTrial } from './plug-in-spawn.ts';
 
 /** For all files together, with all that they import. */
 const LIMIT_MS = 10_000;
+/** A stack and what came before it. */
+const LAST_CHARACTERS = 8000;
+/** It becomes a part of one line. */
+const LONGEST_CAUSE = 500;
 
 /**
  * @param folder the plug-in folder that the files are in
@@ -20,11 +26,8 @@ export async function tryLoading(
 ): Promise<void> {
   if (files.length === 0) return;
   const trial = spawnTrial(folder, files);
-  let said = '';
-  trial.stdout?.setEncoding('utf8').on('data', (text: string) => {
-    // A plug-in may print as well; what counts is the last number.
-    said = (said + text).slice(-1000);
-  });
+  const said = lastOf(trial.stdout);
+  const complained = lastOf(trial.stderr);
   let late = false;
   const limit = setTimeout(() => {
     late = true;
@@ -32,17 +35,50 @@ export async function tryLoading(
   }, limitMs);
   const [code, signal] = (await once(trial, 'close')) as [number | null, NodeJS.Signals | null];
   clearTimeout(limit);
-  const reached = Number(/.*#(\d+)\n/s.exec(said)?.[1]);
+  // A plug-in may print as well; what counts is the last number.
+  const reached = /.*#(\d+)\n/s.exec(said())?.[1];
   // Who ends it with the code of success has not let it come to its end.
-  if (code === 0 && reached === files.length) return;
-  const file = files[reached] ?? folder;
-  const what = late ? `it is not loaded within ${limitMs / 1000} s` : endOf(code, signal);
+  if (code === 0 && Number(reached) === files.length) return;
+  const cause = causeIn(complained());
+  if (reached === undefined) {
+    const how = late
+      ? `no file was begun within ${limitMs / 1000} s`
+      : `it ended (${signal ?? code})`;
+    throw new Error(`the process that tries plug-ins did not start: ${cause ?? how}`);
+  }
+  const file = files[Number(reached)] ?? folder;
+  const what = late ? `it is not loaded within ${limitMs / 1000} s` : endOf(code, signal, cause);
   throw new Error(`${file}: ${what}`);
 }
 
-function endOf(code: number | null, signal: NodeJS.Signals | null): string {
+/** The end of what comes out of a pipe, as far as it has come. */
+function lastOf(pipe: Readable | null): () => string {
+  let text = '';
+  pipe?.setEncoding('utf8').on('data', (more: string) => {
+    text = (text + more).slice(-LAST_CHARACTERS);
+  });
+  return () => text;
+}
+
+/** Of what Node or the plug-in wrote before the end: the error, where there is one, or the last line. */
+function causeIn(complaint: string): string | undefined {
+  const lines = complaint
+    .split('\n')
+    .map((line) => line.trim())
+    .filter((line) => line !== '' && !/^Node\.js v\d/.test(line));
+  const error = lines.findLast((line) => /^(Uncaught )?\w*(Error|Exception)\b[^:]*: /.test(line));
+  const [permission, resource] = ['permission', 'resource'].map(
+    (name) => new RegExp(`^\\s*${name}: '(.*)',?$`, 'm').exec(complaint)?.[1],
+  );
+  const text = permission && resource ? refusalOf(permission, resource) : (error ?? lines.at(-1));
+  return text?.slice(0, LONGEST_CAUSE);
+}
+
+function endOf(code: number | null, signal: NodeJS.Signals | null, cause?: string): string {
   if (code === UNSETTLED) return 'it waits for something that never comes when it is loaded';
-  return `it ends its process when it is loaded (${signal ?? code})`;
+  const what = `it ends its process when it is loaded (${signal ?? code})`;
+  // Before a signal come pages of native frames.
+  return cause === undefined || signal !== null ? what : `${what}: ${cause}`;
 }
 
 /** How Node ends when a top-level await can come to no end. */

@@ -1,0 +1,60 @@
+/**
+ * Which files the process of a plug-in may read: the plug-in folder, our own sources, and the packages
+ * that either finds; each by the path it is named by and by the one it has without links.
+ */
+import { existsSync, readdirSync, realpathSync } from 'node:fs';
+import { dirname, join, resolve, sep } from 'node:path';
+import { fileURLToPath } from 'node:url';
+
+const SOURCES = fileURLToPath(new URL('..', import.meta.url));
+const CONTRACTS = resolve(SOURCES, '../../contracts');
+
+/** @param files of the plug-in folder; each, and the folders it is in, may be links */
+export function readablePaths(folder: string, files: readonly string[]): string[] {
+  const places = [folder, SOURCES, CONTRACTS];
+  for (const file of files) places.push(dirname(dirname(file)), dirname(file), file);
+  const readable = new Set<string>();
+  const looked = new Set<string>();
+  // It grows: what a folder of packages links to may need packages of its own.
+  for (const place of places) {
+    for (const path of pathsOf(place)) {
+      readable.add(path);
+      for (const at of upwards(path)) {
+        if (looked.has(at)) continue;
+        looked.add(at);
+        for (const manifest of pathsOf(join(at, 'package.json'))) readable.add(manifest);
+        for (const packages of pathsOf(join(at, 'node_modules'))) readable.add(packages);
+        places.push(...linkedFrom(join(at, 'node_modules')));
+      }
+    }
+  }
+  return [...readable];
+}
+
+/** None when there is nothing. */
+function pathsOf(path: string): string[] {
+  return existsSync(path) ? [...new Set([path, realpathSync(path)])] : [];
+}
+
+function upwards(path: string): string[] {
+  const above = dirname(path);
+  return above === path ? [path] : [path, ...upwards(above)];
+}
+
+/** Packages that are links to somewhere else, as those of workspaces are. */
+function linkedFrom(packages: string, real = pathsOf(packages).at(-1)): string[] {
+  if (real === undefined) return [];
+  return readdirSync(real, { withFileTypes: true }).flatMap((entry) => {
+    const path = join(real, entry.name);
+    if (entry.name.startsWith('@') && entry.isDirectory()) return linkedFrom(path);
+    if (!entry.isSymbolicLink()) return [];
+    const [target] = pathsOf(path).slice(1);
+    if (target === undefined || isWithin(target, real)) return [];
+    // The whole of what we are a part of is not for plug-ins: keys and databases may be in it.
+    return isWithin(realpathSync(SOURCES), target) ? [] : [target];
+  });
+}
+
+function isWithin(path: string, folder: string): boolean {
+  return `${path}${sep}`.startsWith(folder.endsWith(sep) ? folder : folder + sep);
+}
