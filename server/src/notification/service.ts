@@ -8,7 +8,7 @@ import type { EventStore, MessageEvent } from '../analytics/event-store.ts';
 import type { Caller } from '../application/application-store.ts';
 import { type Hints, messageTopic } from '../cache/hints.ts';
 import type { Clock } from '../clock.ts';
-import { invalid, ServiceError } from '../errors.ts';
+import { asServiceError, invalid, ServiceError } from '../errors.ts';
 import {
   type AcceptanceOptions,
   type AcceptedNotification,
@@ -68,6 +68,30 @@ export function createNotificationService(options: NotificationServiceOptions) {
     const nextAt = Math.max(to.sendAt ?? now, now);
     const changes = changesOf(body, to);
     return { from: body, to, lane: laneOf(to.priority), nextAt, at: now, changes };
+  }
+
+  /** Whoever sends again has sent no template with it, so no field is at fault. @throws invalid_template */
+  function checkThere(applicationId: number, template: { key: string; version: number }): void {
+    try {
+      options.templates.resolve(applicationId, template);
+    } catch (error) {
+      if (asServiceError(error).code !== 'invalid_template') throw error;
+      throw new ServiceError('invalid_template', {
+        detail: `Version ${template.version} of the template ${template.key}, which it was sent with, has been deleted.`,
+        hint: 'Send a new notification, with content or another template.',
+        cause: error,
+      });
+    }
+  }
+
+  /** Channels of plug-ins that were removed are known by what was sent. @throws unknown_channel */
+  async function checkKnown(caller: Caller, channel: string): Promise<void> {
+    if (adapters.adapter(channel) !== undefined) return;
+    const first = { applicationId: scopeOf(caller), channel, limit: 1, before: null };
+    const { found, next } = await store.page(first);
+    if (found.length > 0 || next !== null) return;
+    const message = `is not a channel; channels: ${adapters.channels().join(', ')}`;
+    throw invalid('unknown_channel', [{ path: 'query.channel', message }]);
   }
 
   function masked(message: FoundMessage): FoundMessage {
@@ -138,7 +162,7 @@ export function createNotificationService(options: NotificationServiceOptions) {
         });
       }
       const { template, expiresAt } = found.body;
-      if (template) options.templates.resolve(found.applicationId, template);
+      if (template) checkThere(found.applicationId, template);
       const now = clock.now();
       const body: NotificationBody = {
         ...found.body,
@@ -170,12 +194,8 @@ export function createNotificationService(options: NotificationServiceOptions) {
      * Newest first, with addresses shortened so that a list reveals nobody. As much as is found in
      * bounded time. @throws unknown_channel
      */
-    async list(filter: SearchFilter): Promise<FoundPage> {
-      const { channel } = filter;
-      if (channel !== undefined && adapters.adapter(channel) === undefined)
-        throw invalid('unknown_channel', [
-          { path: 'query.channel', message: 'is no channel of this service' },
-        ]);
+    async list(caller: Caller, filter: SearchFilter): Promise<FoundPage> {
+      if (filter.channel !== undefined) await checkKnown(caller, filter.channel);
       const { found, next } = await store.page(filter);
       return { found: found.map(masked), next };
     },

@@ -2,6 +2,7 @@
 import assert from 'node:assert/strict';
 import { after, before, describe, it } from 'node:test';
 import type { Accepted, Notification } from '@tidings/contracts/notification';
+import type { Problem } from '@tidings/contracts/problem';
 import type { Template, TemplatePreview } from '@tidings/contracts/template';
 import type { HttpAnswer } from '../support/http-client.ts';
 import { ADA, inFuture, notificationApi } from '../support/notification-api.ts';
@@ -170,7 +171,14 @@ describe('a template that is deleted', () => {
     assert.deepEqual([found.publishedVersion, found.latestVersion], [2, 2]);
     assert.equal((await tidings.call('/v1/templates/known/versions/1')).status, 404);
     const resend = await tidings.call(`/v1/notifications/${id}/resend`, { method: 'POST' });
-    assert.equal(resend.status, 422, resend.text);
+    const { code, detail, hint, errors } = resend.json<Problem>();
+    assert.deepEqual([resend.status, code], [422, 'invalid_template'], resend.text);
+    assert.equal(
+      detail,
+      'Version 1 of the template known, which it was sent with, has been deleted.',
+    );
+    assert.match(String(hint), /^Send a new notification/);
+    assert.equal(errors, undefined, 'no field was sent');
     await refused(
       { to: ADA, template: { key: 'known', version: 1 } },
       ...([422, 'invalid_template', 'body.template'] as const),

@@ -158,13 +158,10 @@ export function notificationRoutes(
         const query = request.query as ListNotificationsQuery;
         const range = rangeOf(query, 'query');
         const before = readCursor(cursorOf('messages', query.cursor));
-        const applicationId = await applicationFilter(
-          applications,
-          callerOf(request),
-          query.application,
-        );
+        const caller = callerOf(request);
+        const applicationId = await applicationFilter(applications, caller, query.application);
         if (applicationId === undefined) return { items: [], next: null };
-        const found = await notifications.list({
+        const found = await notifications.list(caller, {
           applicationId,
           ...range,
           lane:

@@ -94,8 +94,9 @@ export function operationRoutes({
           channel,
           kind,
         } = request.query as { limit?: number; cursor?: string; channel?: string; kind?: KeyKind };
-        const found = await notifications.list({
-          applicationId: scopeOf(callerOf(request)),
+        const caller = callerOf(request);
+        const found = await notifications.list(caller, {
+          applicationId: scopeOf(caller),
           status: 'failed',
           channel,
           kind,
