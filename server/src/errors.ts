@@ -64,8 +64,8 @@ export const ERROR_CODES = {
   },
   store_unavailable: {
     kind: 'unavailable',
-    title: 'The store cannot be written just now',
-    hint: 'Retry with the same Idempotency-Key: whether this request was kept is not certain.',
+    title: 'The store cannot be used just now',
+    hint: 'Try again; a request that writes with the same Idempotency-Key, since it may have been kept.',
   },
   store_full: {
     kind: 'unavailable',
@@ -135,8 +135,11 @@ export interface PlainError extends Omit<ErrorOptions, 'cause'> {
   code: ErrorCode;
 }
 
-/** A request with one or more faulty fields. */
-export function invalid(code: ErrorCode, errors: FieldError[], hint?: string): ServiceError {
+/** A request with one or more faulty fields. What two channels find wrong with one field is said once. */
+export function invalid(code: ErrorCode, faults: FieldError[], hint?: string): ServiceError {
+  const errors = [
+    ...new Map(faults.map((fault) => [`${fault.path}: ${fault.message}`, fault])).values(),
+  ];
   const detail = errors.map((error) => `${error.path}: ${error.message}`).join('; ');
   return new ServiceError(code, { detail, errors, hint });
 }

@@ -108,6 +108,18 @@ describe('bad input', () => {
       assert.equal((await post(body, { query: `?wait=${wait}` })).status, 200, wait);
   });
 
+  it('says once what is wrong with a field, however many channels use it', async () => {
+    const answer = await post({ to: ADA, content: { title: '{{ x | upcas }}' } });
+    assert.equal(answer.status, 400);
+    const { errors, detail } = answer.json<{ errors: { path: string }[]; detail: string }>();
+    assert.deepEqual(
+      errors.map(({ path }) => path),
+      ['body.content.title'],
+      answer.text,
+    );
+    assert.equal(detail.split('body.content.title').length, 2, detail);
+  });
+
   it('refuses links that run code, whichever channel they are for', async () => {
     const url = 'javascript:alert(1)';
     const links: [object, string][] = [

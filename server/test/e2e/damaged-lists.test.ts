@@ -14,6 +14,7 @@ const BODY = {
 
 interface Problem {
   code: string;
+  title: string;
   detail: string;
 }
 interface Page {
@@ -45,8 +46,8 @@ for (const [what, first] of [
     assert.equal(written.status, 0);
     const refused = await tidings.call('/v1/notifications');
     assert.equal(refused.status, 503, refused.text);
-    const { code, detail } = refused.json<Problem>();
-    assert.equal(code, 'store_unavailable');
+    const { code, title, detail } = refused.json<Problem>();
+    assert.deepEqual([code, title], ['store_unavailable', 'The store cannot be used just now']);
     assert.match(detail, /lists and inboxes (is|was) damaged/);
     assert.ok(refused.headers['retry-after']);
     sent.push(await send());
