@@ -51,7 +51,8 @@ export function checkUnrendered(channel: ChannelDefinition, content: ChannelCont
   return channel.validate(content).filter(({ path }) => !hasMarkup(valueAt(content, path)));
 }
 
-function valueAt(content: ChannelContent, path: string): unknown {
+/** What content has at a dotted path. */
+export function valueAt(content: ChannelContent, path: string): unknown {
   let value: unknown = content;
   for (const step of path === '' ? [] : path.split('.')) {
     if (typeof value !== 'object' || value === null || !Object.hasOwn(value, step))

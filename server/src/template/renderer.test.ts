@@ -285,6 +285,26 @@ describe('content given with a notification', () => {
     refused(() => check({ text: 'a' }, 'pigeon'), 'unknown_channel');
   });
 
+  test('that a missing variable has emptied is refused with its name', () => {
+    const url = 'https://example.com/{{ c }}';
+    for (const [text, message] of [
+      ['{{ a.b }}{{ d }} ', undefined],
+      ['{{ a.b }}{{ d }}', 'must not be empty; the data has no a.b, d'],
+      ['{% for i in (1..2) %}{{ a.b }}{% endfor %}', 'must not be empty; the data has no a.b'],
+      ['{% if a.b %}{{ a.b }}{% endif %}', 'must not be empty'],
+      ['{{ e }}', 'must not be empty'],
+      ['{{ a.b }}far too long to be sent', 'must have at most 20 characters'],
+    ] as const) {
+      const send = () => render({ text, url }, { a: {}, e: '' });
+      if (message === undefined) assert.doesNotThrow(send);
+      else assert.deepEqual(refused(send, 'invalid_content'), [{ path: 'text', message }], text);
+    }
+    assert.deepEqual(
+      refused(() => renderer.checkInline({ text: '{{ a.b }}' }, 'chat'), 'invalid_content'),
+      [{ path: 'text', message: 'must not be empty; the data has no a.b' }],
+    );
+  });
+
   test('is not rendered with what takes long before it is delivered', () => {
     const slow = { text: '{{ b | slugify | size }}' };
     const data = { b: 'a b'.repeat(100_000) };

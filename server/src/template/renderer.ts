@@ -15,12 +15,13 @@ import {
   checkRendered,
   checkUnrendered,
   hasMarkup,
+  valueAt,
 } from './content-check.ts';
 import { isOutOfWork } from './fault.ts';
 import { InlineCache } from './inline-cache.ts';
 import { chooseLocale, dateLocale } from './locale.ts';
 import { MarkupAllowance } from './markup.ts';
-import { renderContent } from './render.ts';
+import { type RenderOptions, renderContent } from './render.ts';
 import type { PublishedTemplate } from './template-store.ts';
 import { knownTimezone } from './timezone.ts';
 import { readsRoot } from './variables.ts';
@@ -123,13 +124,8 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
     { data, now, timezone, onMissing }: RenderRequest,
     locale?: string,
   ): ChannelContent {
-    const content = renderContent(source, data, {
-      now,
-      locale,
-      timezone: knownTimezone(timezone),
-      onMissing,
-    });
-    return accepted(channel, content);
+    const options = { now, locale, timezone: knownTimezone(timezone), onMissing };
+    return acceptedOf(channel, source, data, options);
   }
 
   /** What takes long is not refused by this: delivery has more time. */
@@ -138,14 +134,11 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
     source: CompiledContent,
     data: Record<string, unknown>,
   ): void {
-    let content: ChannelContent;
     try {
-      content = renderContent(source, data, { now: clock.now(), work: TRIAL_WORK });
+      acceptedOf(channel, source, data, { now: clock.now(), work: TRIAL_WORK });
     } catch (error) {
-      if (isOutOfWork((error as Error).cause)) return;
-      throw error;
+      if (!isOutOfWork((error as Error).cause)) throw error;
     }
-    accepted(channel, content);
   }
 
   return {
@@ -239,6 +232,41 @@ export function createRenderer({ adapters, clock }: { adapters: Channels; clock:
 function accepted(channel: ChannelDefinition, content: ChannelContent): ChannelContent {
   refuse(checkRendered(channel, content));
   return content;
+}
+
+/** Rendered content that fits its channel. @throws as `render` does */
+function acceptedOf(
+  channel: ChannelDefinition,
+  source: CompiledContent,
+  data: Record<string, unknown>,
+  options: RenderOptions,
+): ChannelContent {
+  const content = renderContent(source, data, options);
+  const faults = checkRendered(channel, content);
+  refuse(
+    faults.map(({ path, message }) => {
+      const missing = emptiedBy({ source, content, path }, data, options);
+      return { path, message: missing ? `${message}; the data has no ${missing}` : message };
+    }),
+  );
+  return content;
+}
+
+/** The variables for lack of which a text is empty: seen by rendering that text again, alone. */
+function emptiedBy(
+  { source, content, path }: { source: CompiledContent; content: ChannelContent; path: string },
+  data: Record<string, unknown>,
+  options: RenderOptions,
+): string | undefined {
+  const text = source.texts.find((each) => each.path === path);
+  const value = valueAt(content, path);
+  if (text === undefined || typeof value !== 'string' || value.trim() !== '') return undefined;
+  let missing: string | undefined;
+  const onMissing = (names: string[]): void => {
+    missing = names.join(', ');
+  };
+  renderContent({ root: text, texts: [text] }, data, { ...options, onMissing });
+  return missing;
 }
 
 function refuse(faults: FieldError[]): void {
