@@ -120,6 +120,14 @@ describe('bad input', () => {
     assert.equal(detail.split('body.content.title').length, 2, detail);
   });
 
+  it('names the variables for lack of which a text is empty', async () => {
+    const answer = await post({ to: ADA, content: { title: 'Hello', text: '{{ a.b }}' } });
+    const message = 'must not be empty; the data has no a.b';
+    assert.deepEqual(answer.json<{ errors: object[] }>().errors, [
+      { path: 'body.content.text', message },
+    ]);
+  });
+
   it('refuses links that run code, whichever channel they are for', async () => {
     const url = 'javascript:alert(1)';
     const links: [object, string][] = [

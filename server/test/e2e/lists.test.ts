@@ -105,6 +105,34 @@ describe('listing', () => {
   });
 });
 
+describe('a parameter of a list', () => {
+  it('is taken once', async () => {
+    for (const [path, names] of [
+      ['notifications?status=delivered&status=failed', ['status']],
+      ['notifications?user=a&limit=1&user=b&limit=2&kind=live', ['user', 'limit']],
+      ['notifications?channel=email&channel=email', ['channel']],
+      ['notifications?from=2026-12-24T08:00:00Z&from=2026-12-25T08:00:00Z', ['from']],
+      ['dead-letters?kind=live&kind=test', ['kind']],
+      ['ledger?kind=live&kind=test', ['kind']],
+    ] as const) {
+      const answer = await tidings.call(`/v1/${path}`);
+      assert.equal(answer.status, 400, path);
+      const message = 'may be given once';
+      assert.deepEqual(
+        answer.json<{ errors: object[] }>().errors,
+        names.map((name) => ({ path: `query.${name}`, message })),
+        path,
+      );
+    }
+    const { errors } = (await tidings.call('/v1/ledger?sort=a&sort=b')).json<{
+      errors: object[];
+    }>();
+    assert.deepEqual(errors, [
+      { path: 'query.sort', message: 'is not a parameter of this request' },
+    ]);
+  });
+});
+
 describe('messages of test keys and of live keys', () => {
   it('are told apart by lists, dead letters and the ledger', async () => {
     const { secret } = (

@@ -20,7 +20,7 @@ import { messagePage } from '../message-page.ts';
 import { readCursor } from '../page.ts';
 import { READ, refused, WRITE } from '../problem.ts';
 import { described } from '../route.ts';
-import { cursorOf, pageIn, rangeOf } from './query.ts';
+import { cursorOf, pageIn, rangeOf, readableQuery } from './query.ts';
 
 export interface ChannelInfo {
   channel: string;
@@ -50,13 +50,16 @@ export function operationRoutes({
   return (app) => {
     app.get(
       '/v1/ledger',
-      described('read', {
-        id: 'getLedger',
-        tag: 'Operations',
-        summary: 'What became of everything that was accepted',
-        querystring: LedgerQuery,
-        response: { 200: Type.Ref('Ledger'), ...refused(READ) },
-      }),
+      {
+        ...described('read', {
+          id: 'getLedger',
+          tag: 'Operations',
+          summary: 'What became of everything that was accepted',
+          querystring: LedgerQuery,
+          response: { 200: Type.Ref('Ledger'), ...refused(READ) },
+        }),
+        preValidation: readableQuery,
+      },
       async (request): Promise<Ledger> => {
         const { kind } = request.query as LedgerQuery;
         return notifications.ledger(scopeOf(callerOf(request)), kind);
@@ -79,14 +82,17 @@ export function operationRoutes({
 
     app.get(
       '/v1/dead-letters',
-      described('read', {
-        id: 'listDeadLetters',
-        tag: 'Operations',
-        summary: 'Messages that failed for good, newest first',
-        description: MESSAGE_LIST_DESCRIPTION,
-        querystring: DeadLetterQuery,
-        response: { 200: MessagePage, ...refused(READ) },
-      }),
+      {
+        ...described('read', {
+          id: 'listDeadLetters',
+          tag: 'Operations',
+          summary: 'Messages that failed for good, newest first',
+          description: MESSAGE_LIST_DESCRIPTION,
+          querystring: DeadLetterQuery,
+          response: { 200: MessagePage, ...refused(READ) },
+        }),
+        preValidation: readableQuery,
+      },
       async (request) => {
         const {
           limit = 50,

@@ -1,6 +1,6 @@
 /**
- * What a query must be beyond its schema: text that can be decoded, times that begin before they
- * end, and a cursor of this very list. What a cursor points at is page.ts's and key-page.ts's.
+ * What a query must be beyond its schema: text that can be decoded, each parameter once, times that begin
+ * before they end, and a cursor of this very list. What a cursor points at is page.ts's and key-page.ts's.
  */
 import type { FastifyRequest } from 'fastify';
 import { type FieldError, invalid } from '../../errors.ts';
@@ -57,10 +57,21 @@ export function rangeOf(
 }
 
 /**
- * A hook for routes that take free text: the framework leaves what it cannot decode as it stands,
- * and `?user=%ff` would ask for a user of that name.
+ * A hook for lists. The framework leaves what it cannot decode as it stands, and `?user=%ff` would ask
+ * for a user of that name; what is given twice it makes a list of, of which the schema says only that
+ * it is not one of its values.
  */
-export async function readableQuery({ raw: { url = '' } }: FastifyRequest): Promise<void> {
+export async function readableQuery(request: FastifyRequest): Promise<void> {
+  checkDecodable(request.raw.url ?? '');
+  const { querystring } = request.routeOptions.schema ?? {};
+  const { properties = {} } = (querystring ?? {}) as { properties?: object };
+  const errors = Object.entries(request.query as Record<string, unknown>)
+    .filter(([name, value]) => Array.isArray(value) && Object.hasOwn(properties, name))
+    .map(([name]) => ({ path: `query.${name}`, message: 'may be given once' }));
+  if (errors.length > 0) throw invalid('invalid_request', errors);
+}
+
+function checkDecodable(url: string): void {
   const start = url.indexOf('?') + 1;
   if (start === 0 || !url.includes('%', start)) return;
   for (const parameter of url.slice(start).split('&')) {
