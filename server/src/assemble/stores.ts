@@ -62,6 +62,7 @@ export function openStores(
       projection,
       writer: messagesWriter,
       caughtUp: tracker.caughtUp,
+      damaged: (cause) => tracker.damaged(cause),
     }),
     applications: new SqliteApplicationStore(shared),
     templates: new SqliteTemplateStore(shared),

@@ -28,6 +28,10 @@ export async function startTracker(
   const messages = openMessages(files);
   const projectionFile = openForWriting(files.projection, { durability: 'normal' });
   const projection = new Projection({ messages, projection: projectionFile });
+  if (projection.ahead > 0) {
+    const msg = `messages.db lacks ${projection.ahead} events that were there before: a backup was put back, or the end of its log (messages.db-wal) was lost, and with it what was accepted last. Lists and inboxes are filled anew.`;
+    logLine('error', 'tracker', { msg });
+  }
   // A connection that only checkpoints: passive, so it never keeps the writer waiting.
   const checkpoints = [files.messages, files.records].map((path) =>
     openForWriting(path, { durability: 'full', cacheKiB: 256 }),

@@ -2,7 +2,7 @@ import assert from 'node:assert/strict';
 import { describe, it } from 'node:test';
 import fc from 'fast-check';
 import { ServiceError } from '../errors.ts';
-import { MAX_DEPTH, parseStrictJson } from './json.ts';
+import { MAX_DEPTH, MOST_MEMBERS, parseStrictJson } from './json.ts';
 
 function refused(text: string): ServiceError {
   try {
@@ -57,6 +57,16 @@ describe('strict JSON', () => {
     }
     assert.equal(({} as { polluted?: unknown }).polluted, undefined);
     assert.deepEqual(parseStrictJson('{"constructor":"a word"}'), { constructor: 'a word' });
+  });
+
+  it('refuses more members, objects and lists than anybody sends', () => {
+    const keys = (count: number) =>
+      `{${Array.from({ length: count }, (_, i) => `"k${i}":1`).join(',')}}`;
+    parseStrictJson(keys(MOST_MEMBERS - 1));
+    const lists = `[${Array.from({ length: MOST_MEMBERS }, () => '{}').join(',')}]`;
+    for (const text of [keys(MOST_MEMBERS), lists])
+      assert.match(refused(text).message, /more than 20,000 members/);
+    parseStrictJson(JSON.stringify(Array.from({ length: 5 * MOST_MEMBERS }, (_, i) => i)));
   });
 
   it('refuses nesting past the limit, also a hundred thousand levels, and takes the limit', () => {

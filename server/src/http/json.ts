@@ -2,7 +2,7 @@
  * JSON bodies, stricter than JSON.parse: what two readers could understand differently, or what
  * would hurt code behind it, is refused before anything else sees it.
  *
- * Refused: bytes that are no UTF-8, numbers past the largest, integers that lose digits, duplicate
+ * Refused: bytes that are no UTF-8, more members than anybody sends, numbers past the largest, integers that lose digits, duplicate
  * keys, nesting deeper than MAX_DEPTH, `__proto__` and `constructor.prototype`, lone surrogates and
  * NUL in any text. Costs about as much as the parse itself.
  *
@@ -16,6 +16,12 @@ import { ServiceError } from '../errors.ts';
 
 /** Deeper than any honest message; shallow enough that no recursive code behind it overflows. */
 export const MAX_DEPTH = 32;
+
+/**
+ * Members of all objects, and objects and lists, in one body. Reading that many takes some 10 ms, in which
+ * nobody else is answered; bodies as large with fewer and longer texts take a tenth of it.
+ */
+export const MOST_MEMBERS = 20_000;
 
 /**
  * Integers beyond it would come out as others (2^53 + 1 as 2^53). All are refused, also those that
@@ -63,17 +69,19 @@ export function parseStrictJson(text: string): unknown {
 function scan(text: string): number {
   let depth = 0;
   let members = 0;
+  let opened = 0;
   for (let i = 0; i < text.length; i++) {
     switch (text.charCodeAt(i)) {
       case QUOTE:
         i = endOfString(text, i);
         break;
       case COLON:
-        members++;
+        if (++members + opened > MOST_MEMBERS) throw tooMany();
         break;
       case OPEN_BRACE:
       case OPEN_BRACKET:
         if (++depth > MAX_DEPTH) throw refuse('body', `is nested deeper than ${MAX_DEPTH} levels`);
+        if (members + ++opened > MOST_MEMBERS) throw tooMany();
         break;
       case CLOSE_BRACE:
       case CLOSE_BRACKET:
@@ -82,6 +90,11 @@ function scan(text: string): number {
     }
   }
   return members;
+}
+
+function tooMany(): ServiceError {
+  const most = MOST_MEMBERS.toLocaleString('en');
+  return refuse('body', `has more than ${most} members, objects and lists together`);
 }
 
 function endOfString(text: string, start: number): number {

@@ -16,6 +16,7 @@ import type {
 } from '../../adapters/in-app/inbox-store.ts';
 import { invalid, ServiceError } from '../../errors.ts';
 import { formatId, parseId } from '../../id.ts';
+import { isDamaged, translateError } from './connection.ts';
 import {
   type ClearInboxArgument,
   DEPARTURES_KEPT,
@@ -67,6 +68,8 @@ export interface SqliteInboxStoreOptions {
   writer: WriteClient;
   /** Waits until the projection shows what was committed before the call, within a bound. */
   caughtUp: () => Promise<void>;
+  /** Tells whoever makes the projection anew that it is not whole; what to answer. */
+  damaged?: (cause: unknown) => ServiceError;
 }
 
 export class SqliteInboxStore implements InboxStore {
@@ -84,7 +87,9 @@ export class SqliteInboxStore implements InboxStore {
   readonly #generation: StatementSync;
   readonly #engagement: StatementSync;
 
-  constructor({ messages, projection, writer, caughtUp }: SqliteInboxStoreOptions) {
+  constructor(options: SqliteInboxStoreOptions) {
+    const { messages, writer, caughtUp, damaged = translateError } = options;
+    const projection = { prepare: (sql: string) => told(options.projection.prepare(sql), damaged) };
     this.#writer = writer;
     this.#caughtUp = caughtUp;
     this.#logged = messages.prepare('SELECT coalesce(max(seq), 0) AS seq FROM inbox_log');
@@ -250,12 +255,17 @@ export class SqliteInboxStore implements InboxStore {
   }
 
   async engagement(messageIds: readonly number[]): Promise<Map<number, Engagement>> {
-    await this.#caughtUp();
     const found = new Map<number, Engagement>();
-    for (const id of messageIds) {
-      const row = this.#engagement.get(id) as InboxRow | undefined;
-      if (!row) continue;
-      found.set(id, { seenAt: row.seen_at, readAt: row.read_at, archivedAt: row.archived_at });
+    try {
+      await this.#caughtUp();
+      for (const id of messageIds) {
+        const row = this.#engagement.get(id) as InboxRow | undefined;
+        if (!row) continue;
+        found.set(id, { seenAt: row.seen_at, readAt: row.read_at, archivedAt: row.archived_at });
+      }
+    } catch (error) {
+      // It stands beside what was asked for, which is not in that file.
+      if (!(error instanceof ServiceError)) throw error;
     }
     return found;
   }
@@ -350,4 +360,19 @@ function readCursor(cursor: string): number {
     ]);
   }
   return position;
+}
+
+/** A statement whose reads, where the file is not whole, tell it and fail in the service's words. */
+function told(statement: StatementSync, damaged: (cause: unknown) => ServiceError): StatementSync {
+  const { get, all } = statement;
+  const within =
+    <Values extends unknown[], Result>(run: (...values: Values) => Result) =>
+    (...values: Values): Result => {
+      try {
+        return run.apply(statement, values);
+      } catch (error) {
+        throw isDamaged(error) ? damaged(error) : error;
+      }
+    };
+  return Object.assign(statement, { get: within(get), all: within(all) });
 }

@@ -164,6 +164,8 @@ describe('the loop that fills the projection', () => {
     const clock = new ManualClock(0);
     await using bench = await openLoop(clock);
     while (bench.projection.step());
+    bench.connection.exec('PRAGMA main.wal_checkpoint(TRUNCATE)');
+    damage(bench.path, 2, 1);
     // Somebody else's transaction keeps it from being written.
     using other = blockerOf(bench.path);
     bench.connection.exec('PRAGMA busy_timeout = 10');
@@ -178,5 +180,21 @@ describe('the loop that fills the projection', () => {
     bench.client.damaged(new Error('the page is not one'));
     while (bench.client.failure()) await nextTurn();
     assert.deepEqual(bench.remade.slice(1), [undefined]);
+  });
+
+  it('that is whole stays as it is when another file is damaged', async () => {
+    const clock = new ManualClock(0);
+    await using bench = await openLoop(clock);
+    while (bench.projection.step());
+    const told = once(bench.port, 'message');
+    bench.client.damaged(new Error('a page of another file is not one'));
+    await told;
+    assert.deepEqual([bench.remade, countOf(bench)], [[], MESSAGES]);
+    assert.equal(bench.client.failure(), undefined);
+    assert.match(String(bench.failures[0]), /messages.db or records.db is damaged/);
+    bench.client.damaged(new Error('a page of another file is not one'));
+    clock.advance(1000);
+    await nextTurn();
+    assert.equal(bench.failures.length, 1, 'not looked at again at once');
   });
 });

@@ -23,6 +23,8 @@ const LONGEST_WAIT_MS = 2000;
 
 /** After the file could not be made anew, it is tried again when damage is met this much later. */
 const REMAKE_AGAIN_MS = 5000;
+const OTHER_DAMAGED =
+  'messages.db or records.db is damaged, and projection.db behind them is not: lists and inboxes show what they knew';
 
 type Ask = { id: number; target: ProjectionPosition } | { damaged: true };
 type Told = { id: number } | { remade: boolean };
@@ -57,7 +59,7 @@ export class ProjectionLoop implements Service {
     port.on('close', () => this.#ports.delete(port));
     port.on('message', (ask: Ask) => {
       if ('damaged' in ask) {
-        this.#remake();
+        this.#damaged();
         return;
       }
       this.#waiting.push({ port, ...ask });
@@ -97,19 +99,28 @@ export class ProjectionLoop implements Service {
       if (more) this.#schedule();
     } catch (error) {
       // Whatever it was (a full disk), the position has not moved: the next look tries again.
-      if (isDamaged(error)) this.#remake();
+      if (isDamaged(error)) this.#damaged();
       else this.#options.failed(error);
     }
   }
 
-  /** Makes the file anew, once for however many have met the damage. */
-  #remake(): void {
+  /**
+   * Makes the file anew, once for however many have met the damage, and seldom. What was met may be of
+   * a file that is read with it, which is not for this one to mend.
+   */
+  #damaged(): void {
     const { projection, clock } = this.#options;
     if (this.#remaking !== undefined || this.#stopped || clock.monotonic() < this.#remakeFrom)
       return;
+    this.#remakeFrom = clock.monotonic() + REMAKE_AGAIN_MS;
+    if (projection.isWhole()) {
+      this.#options.failed(new Error(OTHER_DAMAGED));
+      for (const port of this.#ports) port.postMessage({ remade: true } satisfies Told);
+      return;
+    }
     const ended = (error: unknown): void => {
       this.#remaking = undefined;
-      this.#remakeFrom = error === undefined ? 0 : clock.monotonic() + REMAKE_AGAIN_MS;
+      this.#remakeFrom = clock.monotonic() + REMAKE_AGAIN_MS;
       this.#options.remade(error);
       for (const port of this.#ports)
         port.postMessage({ remade: error === undefined } satisfies Told);

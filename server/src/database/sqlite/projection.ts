@@ -4,6 +4,7 @@
  * at any point neither loses nor doubles anything, and deleting the file rebuilds it.
  */
 import { backup, DatabaseSync, type StatementSync } from 'node:sqlite';
+import { openForReading } from './connection.ts';
 import { InboxProjection } from './inbox-projection.ts';
 import { MessageProjection } from './message-projection.ts';
 import { migrate, readMigrations } from './migrate.ts';
@@ -42,6 +43,11 @@ export class Projection {
   #position: ProjectionPosition;
   #lead: number;
   #rebuilding: boolean;
+  /**
+   * How many events it had seen, when it was opened, that the hot file does not have: a backup was put
+   * back, or the end of the file's log was lost.
+   */
+  readonly ahead: number = 0;
 
   constructor({ messages, projection }: ProjectionOptions) {
     this.#projection = projection;
@@ -63,8 +69,11 @@ export class Projection {
     this.#lead = value(LEAD);
     this.#rebuilding = value(REBUILDING) === 1;
     const target = this.target();
-    // Behind a backup that was put back: what is shown is of another time.
-    if (this.#position.event > target.event || this.#position.inbox > target.inbox) this.#clear();
+    // What is shown is of another time.
+    if (this.#position.event > target.event || this.#position.inbox > target.inbox) {
+      this.ahead = Math.max(this.#position.event - target.event, 1);
+      this.#clear();
+    }
   }
 
   #clear(): void {
@@ -99,6 +108,22 @@ export class Projection {
     }
     this.#forget();
     this.#rebuilding = true;
+  }
+
+  /**
+   * Reads the whole file, not what this connection remembers of it. Where it is whole, damage that was
+   * met with it is of a file that is read beside it.
+   */
+  isWhole(): boolean {
+    let file: DatabaseSync | undefined;
+    try {
+      file = openForReading(this.#projection.location() as string);
+      return file.prepare('PRAGMA quick_check(1)').get()?.['quick_check'] === 'ok';
+    } catch {
+      return false;
+    } finally {
+      file?.close();
+    }
   }
 
   get position(): Readonly<ProjectionPosition> {
