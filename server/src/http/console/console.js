@@ -1,75 +1,17 @@
 /**
- * The console behind the admin link: what was accepted, what became of it, keys, a first message.
- * It is a client of the API like any other. Everything shown is set as text, never as HTML.
+ * The console behind the admin link: its pages besides the activity, and which of them is shown.
+ * It is a client of the API like any other.
  */
+import { activity } from '/console/activity.js';
+import { api, isSignedIn, signInWith, signOut } from '/console/client.js';
+import { el, field, labelled, statusMark, table, testTag, time } from '/console/element.js';
 import { language, switchLanguage, text } from '/console/text.js';
 
-const KEY = 'tidings-session';
 const main = document.querySelector('#main');
 const notice = document.querySelector('#notice');
-const STATUSES = [
-  'scheduled',
-  'accepted',
-  'sending',
-  'sent',
-  'delivered',
-  'failed',
-  'expired',
-  'suppressed',
-  'cancelled',
-];
-const TONES = {
-  delivered: ['good', '✓'],
-  sent: ['good', '✓'],
-  failed: ['bad', '✕'],
-  expired: ['bad', '⌛'],
-  suppressed: ['wait', '∅'],
-  cancelled: ['wait', '−'],
-};
-const OPEN = ['scheduled', 'accepted', 'sending', 'sent'];
-/** Stands in the filter for all of OPEN, as the ledger counts them. */
-const PENDING = 'pending';
 const ENDED = ['delivered', 'failed', 'expired', 'suppressed', 'cancelled'];
 const REFRESH_MS = 3000;
 let refresh;
-
-/** An element with attributes and children; texts become text nodes. */
-function el(name, attributes = {}, ...children) {
-  const element = document.createElement(name);
-  for (const [key, value] of Object.entries(attributes)) {
-    if (key.startsWith('on')) element.addEventListener(key.slice(2), value);
-    else if (value !== undefined && value !== false)
-      element.setAttribute(key, value === true ? '' : value);
-  }
-  element.append(
-    ...children.flat().filter((child) => child !== undefined && child !== null && child !== false),
-  );
-  return element;
-}
-
-async function api(path, { method = 'GET', body } = {}) {
-  const answer = await fetch(path, {
-    method,
-    headers: {
-      authorization: `Bearer ${sessionStorage.getItem(KEY) ?? ''}`,
-      ...(body === undefined ? {} : { 'content-type': 'application/json' }),
-    },
-    body: body === undefined ? undefined : JSON.stringify(body),
-  });
-  if (answer.status === 204) return undefined;
-  const value = await answer.json();
-  if (answer.ok) return value;
-  if (answer.status === 401) leave();
-  throw new Error(
-    [
-      value.title,
-      ...(value.errors ?? []).map((error) => `${error.path}: ${error.message}`),
-      value.hint,
-    ]
-      .filter(Boolean)
-      .join(' · '),
-  );
-}
 
 function say(message) {
   notice.textContent = message;
@@ -78,193 +20,12 @@ function say(message) {
   }, 8000);
 }
 
-function leave() {
-  sessionStorage.removeItem(KEY);
-  ledgerKnown = undefined;
-  void render();
-}
-
-function show(...children) {
-  main.replaceChildren(...children);
-}
-
-function statusMark(status) {
-  const [tone, icon] = TONES[status] ?? ['wait', '…'];
-  return el('span', { class: `status ${tone}` }, `${icon} ${status}`);
-}
-
-function time(value) {
-  return el('time', { datetime: value, title: value }, new Date(value).toLocaleString(language));
-}
-
-function table(caption, heads, rows) {
-  return el(
-    'div',
-    { class: 'scroll', tabindex: '0', role: 'region', 'aria-label': caption },
-    el(
-      'table',
-      {},
-      el(
-        'thead',
-        {},
-        el(
-          'tr',
-          {},
-          heads.map((head) => el('th', { scope: 'col' }, head)),
-        ),
-      ),
-      el('tbody', {}, rows),
-    ),
-  );
-}
-
 function query() {
   return new URLSearchParams(location.hash.split('?')[1] ?? '');
 }
 
-/** A page of messages; what is pending is the newest of each open status, since a list has one. */
-async function messages(asked) {
-  // A page that took its time is empty and says where to go on: a few of them are gone through here.
-  const list = async (wanted) => {
-    let page = await api(`/v1/notifications?limit=50&${new URLSearchParams(wanted)}`);
-    for (let more = 0; page.items.length === 0 && page.next !== null && more < 20; more++) {
-      const from = new URLSearchParams({ ...wanted, cursor: page.next });
-      page = await api(`/v1/notifications?limit=50&${from}`);
-    }
-    return page;
-  };
-  const older = (wanted, { next }) =>
-    next === null ? [] : [`#/activity?${new URLSearchParams({ ...wanted, cursor: next })}`];
-  const filter = Object.fromEntries(asked);
-  const filters =
-    filter.status === PENDING ? OPEN.map((status) => ({ ...filter, status })) : [filter];
-  const pages = await Promise.all(filters.map(list));
-  return {
-    items: pages.flatMap(({ items }) => items).sort((a, b) => (a.id < b.id ? 1 : -1)),
-    older: filters.flatMap((wanted, i) =>
-      older(wanted, pages[i]).map((href) => ({ href, status: wanted.status })),
-    ),
-  };
-}
-
-let ledgerKnown;
-let ledgerAsked;
-
-/** The newest ledger there is: to count millions takes seconds, which no list should wait for. */
-async function ledgerSoon() {
-  ledgerAsked ??= api('/v1/ledger')
-    .then((ledger) => {
-      ledgerKnown = ledger;
-    })
-    .finally(() => {
-      ledgerAsked = undefined;
-    });
-  // Whoever no longer waits need not hear of its failure.
-  ledgerAsked.catch(() => {});
-  const patience = new Promise((resolve) => setTimeout(resolve, 500));
-  await Promise.race([ledgerAsked, patience]);
-  return ledgerKnown;
-}
-
-/** The ledger, each count with the list of what it counts. Everything was accepted: the whole list. */
-function counts(ledger, asked) {
-  return ['accepted', PENDING, ...ENDED].map((name) => {
-    const wanted = name === 'accepted' ? '' : `status=${name}`;
-    return el(
-      'a',
-      {
-        href: wanted === '' ? '#/activity' : `#/activity?${wanted}`,
-        'aria-current': asked.toString() === wanted && 'true',
-      },
-      el('b', {}, ledger[name].toLocaleString(language)),
-      el('span', {}, text(name)),
-    );
-  });
-}
-
-async function activity() {
-  const asked = query();
-  const [ledger, page] = await Promise.all([ledgerSoon(), messages(asked)]);
-  const filters = el(
-    'form',
-    {
-      onsubmit: (event) => {
-        event.preventDefault();
-        const wanted = new URLSearchParams(
-          [...new FormData(event.target)].filter(([, value]) => value !== ''),
-        );
-        location.hash = `#/activity?${wanted}`;
-      },
-    },
-    field(
-      'status',
-      el(
-        'select',
-        { name: 'status' },
-        el('option', { value: '' }, text('all')),
-        [PENDING, ...STATUSES].map((status) =>
-          el('option', { value: status, selected: asked.get('status') === status }, status),
-        ),
-      ),
-    ),
-    ...['channel', 'user', 'template', 'category'].map((name) =>
-      field(name, el('input', { name, value: asked.get(name) ?? '', size: '12' })),
-    ),
-    el('button', { type: 'submit' }, text('filter')),
-  );
-  const rows = page.items.map((item) =>
-    el(
-      'tr',
-      {},
-      el('td', {}, time(item.createdAt)),
-      el('td', {}, statusMark(item.status)),
-      el('td', {}, item.channel ?? '–'),
-      el('td', {}, item.user ?? item.recipient ?? '–'),
-      el('td', {}, item.reason ?? ''),
-      el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)),
-    ),
-  );
-  const more = page.older.map(({ href, status }) =>
-    el('p', {}, el('a', { href }, [text('older'), status].filter(Boolean).join(': '))),
-  );
-  const list =
-    rows.length > 0
-      ? table(
-          text('activity'),
-          [
-            text('time'),
-            text('status'),
-            text('channel'),
-            text('recipient'),
-            text('reason'),
-            text('message'),
-          ],
-          rows,
-        )
-      : empty();
-  if (document.activeElement?.closest('form') && main.contains(document.activeElement)) return;
-  show(
-    el('h1', {}, text('activity')),
-    ...(ledger ? [el('div', { class: 'counts' }, counts(ledger, asked))] : []),
-    filters,
-    list,
-    ...more,
-  );
-}
-
-function empty() {
-  const line = `curl -sS '${location.origin}/v1/notifications' -H "Authorization: Bearer $TIDINGS_API_KEY" -H 'Content-Type: application/json' -d '{"to":{"email":"ada@example.com"},"content":{"title":"Hello","text":"It works."}}'`;
-  return el(
-    'div',
-    { class: 'empty' },
-    el('p', {}, text('nothing')),
-    el('p', {}, el('a', { href: '#/send' }, text('sendFirst'))),
-    el('pre', {}, line),
-  );
-}
-
-function field(name, input) {
-  return el('label', {}, text(name), input);
+function show(...children) {
+  main.replaceChildren(...children);
 }
 
 async function notification(id) {
@@ -313,14 +74,14 @@ async function notification(id) {
       el(
         'td',
         {},
-        el('div', {}, [event.reason, event.response].filter(Boolean).join(': ')),
-        event.detail ? el('pre', {}, JSON.stringify(event.detail, null, 2)) : '',
+        [event.reason, event.response].filter(Boolean).join(': ') || undefined,
+        event.detail && el('pre', {}, JSON.stringify(event.detail, null, 2)),
       ),
     ),
   );
   show(
     el('p', {}, el('a', { href: '#/activity' }, `← ${text('activity')}`)),
-    el('h1', {}, id, found.test ? el('span', { class: 'faint' }, ` · ${text('test')}`) : ''),
+    el('h1', {}, id, ' ', found.test && el('span', { class: 'tag' }, text('test'))),
     el(
       'form',
       {},
@@ -350,7 +111,7 @@ async function notification(id) {
           el('td', {}, statusMark(message.status)),
           el('td', {}, message.route.join(' → ')),
           el('td', {}, message.provider ?? '–'),
-          el('td', {}, String(message.attempts)),
+          labelled('attempts', String(message.attempts)),
           el('td', {}, message.reason ?? ''),
         ),
       ),
@@ -435,8 +196,8 @@ async function deadLetters() {
       el('td', {}, time(item.updatedAt)),
       el('td', {}, item.channel ?? '–'),
       el('td', {}, item.user ?? item.recipient ?? '–'),
-      el('td', {}, item.reason ?? ''),
-      el('td', {}, String(item.attempts)),
+      el('td', {}, item.reason ?? '', ' ', testTag(item)),
+      labelled('attempts', String(item.attempts)),
       el('td', {}, el('a', { href: `#/notification/${item.notificationId}` }, item.id)),
       el(
         'td',
@@ -587,7 +348,7 @@ function signIn() {
         class: 'tall',
         onsubmit: (event) => {
           event.preventDefault();
-          sessionStorage.setItem(KEY, new FormData(event.target).get('key').trim());
+          signInWith(new FormData(event.target).get('key').trim());
           location.hash = '#/activity';
           void render();
         },
@@ -608,11 +369,11 @@ async function useAdminLink(token) {
     headers: { 'content-type': 'application/json' },
     body: JSON.stringify({ token }),
   });
-  if (answer.ok) sessionStorage.setItem(KEY, (await answer.json()).key);
+  if (answer.ok) signInWith((await answer.json()).key);
   else say(text('linkUsed'));
 }
 
-const PAGES = { activity, send, 'dead-letters': deadLetters, keys, channels };
+const PAGES = { send, 'dead-letters': deadLetters, keys, channels };
 
 async function render() {
   clearInterval(refresh);
@@ -621,21 +382,26 @@ async function render() {
   document.documentElement.lang = language;
   const token = /^#token=(.+)$/.exec(location.hash)?.[1];
   if (token) await useAdminLink(token);
-  const signedIn = sessionStorage.getItem(KEY) !== null;
+  const signedIn = isSignedIn();
   document.querySelector('#leave').hidden = !signedIn;
   document.querySelector('nav').hidden = !signedIn;
   if (!signedIn) return signIn();
-  const [name = 'activity', id] = location.hash.replace(/^#\/?/, '').split('?')[0].split('/');
+  const [page, id] = location.hash.replace(/^#\/?/, '').split('?')[0].split('/');
+  const name = page || 'activity';
   for (const link of document.querySelectorAll('nav a')) {
-    if (link.hash === `#/${name}`) link.setAttribute('aria-current', 'page');
-    else link.removeAttribute('aria-current');
+    if (link.hash === `#/${name}`) {
+      link.setAttribute('aria-current', 'page');
+      // On a narrow screen the links are one row that scrolls.
+      link.scrollIntoView({ block: 'nearest', inline: 'nearest' });
+    } else link.removeAttribute('aria-current');
   }
   try {
     if (name === 'notification' && id) await notification(id);
-    else await (PAGES[name] ?? activity)();
-    if (name === 'activity' || name === '')
-      refresh = setInterval(() => document.hidden || activity().catch(() => {}), REFRESH_MS);
+    else if (PAGES[name]) await PAGES[name]();
+    else keepFresh(await activity(show));
   } catch (error) {
+    // Asked to sign in meanwhile, nobody needs to hear why.
+    if (!isSignedIn()) return;
     show(
       el('h1', {}, text('problem')),
       el('p', {}, error.message),
@@ -644,13 +410,20 @@ async function render() {
   }
 }
 
+function keepFresh(update) {
+  clearInterval(refresh);
+  if (update === undefined) return;
+  refresh = setInterval(() => document.hidden || update().catch(() => {}), REFRESH_MS);
+}
+
 document.querySelector('#language').addEventListener('click', () => {
   switchLanguage();
   document.querySelector('#language').textContent = text('otherLanguage');
   void render();
 });
 document.querySelector('#language').textContent = text('otherLanguage');
-document.querySelector('#leave').addEventListener('click', leave);
+document.querySelector('#leave').addEventListener('click', signOut);
+document.addEventListener('signed-out', () => void render());
 addEventListener('hashchange', () => {
   void render();
   main.focus();

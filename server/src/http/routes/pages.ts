@@ -9,6 +9,9 @@ const PAGES = new URL('../console/', import.meta.url);
 const FILES: Record<string, { file: string; type: string }> = {
   '/console': { file: 'console.html', type: 'text/html; charset=utf-8' },
   '/console/console.js': { file: 'console.js', type: 'text/javascript; charset=utf-8' },
+  '/console/activity.js': { file: 'activity.js', type: 'text/javascript; charset=utf-8' },
+  '/console/client.js': { file: 'client.js', type: 'text/javascript; charset=utf-8' },
+  '/console/element.js': { file: 'element.js', type: 'text/javascript; charset=utf-8' },
   '/console/text.js': { file: 'text.js', type: 'text/javascript; charset=utf-8' },
   '/console/console.css': { file: 'console.css', type: 'text/css; charset=utf-8' },
   '/docs/': { file: 'reference.html', type: 'text/html; charset=utf-8' },
@@ -119,7 +122,7 @@ function coded(text: string): string {
 }
 
 function page(title: string, content: string): string {
-  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><title>${title} · Tidings</title><link rel="stylesheet" href="/console/console.css"></head><body class="plain"><h1>${title}</h1>${content}</body></html>`;
+  return `<!doctype html><html lang="en"><head><meta charset="utf-8"><meta name="viewport" content="width=device-width, initial-scale=1"><title>${title} · Tidings</title><link rel="icon" href="data:,"><link rel="stylesheet" href="/console/console.css"></head><body class="plain"><h1>${title}</h1>${content}</body></html>`;
 }
 
 function row(id: string, code: string, status: string, { title, hint = '' }: Entry): string {
