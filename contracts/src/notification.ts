@@ -331,7 +331,8 @@ export const MessageSummary = Type.Object(
     priority: PriorityName,
     user: Type.Union([Type.String(), Type.Null()]),
     recipient: Type.Union([Type.String(), Type.Null()], {
-      description: 'The address, partly masked.',
+      description:
+        'The address on that channel as the request gave it, partly masked; null when it gave none, as where the profile has it.',
     }),
     template: Type.Union([Type.String(), Type.Null()]),
     category: Type.Union([Type.String(), Type.Null()]),
