@@ -189,19 +189,26 @@ describe('accounts of plug-ins', LIMIT, () => {
     await using plugIn = await PlugInUnderTest.load();
     const outcome = await send(plugIn.open(), { do: 'tells its environment' });
     delete process.env['TIDINGS_EMAIL_SECRET'];
-    const seen = outcome.kind === 'sent' ? (outcome.providerMessageId ?? '') : 'nothing';
-    const allowed = ['NODE_COMPILE_CACHE', 'TZ'];
-    assert.deepEqual(
-      seen.split(',').filter((name) => name !== '' && !allowed.includes(name)),
-      [],
-    );
+    assert.deepEqual(outcome, { kind: 'sent', providerMessageId: '' });
     const refused = plugIn.open('second', { refuses: true });
     await assert.rejects(send(refused), /a plug-in has no services/);
-    const [line] = plugIn.logged;
-    assert.deepEqual(
-      [line?.details['plugIn'], line?.details['account']],
-      ['email/unruly', 'second'],
-    );
+    assert.equal(plugIn.logged.length, 1);
+    const { plugIn: name, account, stack } = plugIn.logged[0]?.details ?? {};
+    assert.deepEqual([name, account], ['email/unruly', 'second']);
+    assert.match(String(stack), /has no services\n +at .*\n.* at .*unruly\.ts/);
+  });
+
+  test('have the local time of the service', async () => {
+    const before = process.env['TZ'];
+    process.env['TZ'] = 'Asia/Kathmandu';
+    try {
+      await using plugIn = await PlugInUnderTest.load();
+      const outcome = await send(plugIn.open(), { do: 'tells the local time' });
+      assert.equal(outcome.kind === 'sent' && outcome.providerMessageId, '-345');
+    } finally {
+      if (before === undefined) delete process.env['TZ'];
+      else process.env['TZ'] = before;
+    }
   });
 
   test('complete thousands of attempts', async () => {
@@ -237,9 +244,59 @@ describe('faults of a plug-in', LIMIT, () => {
       assert.equal(outcome.kind === 'retry' && outcome.reason, 'provider_fault');
       assert.match(outcome.response ?? '', response);
       assert.equal((await run({})).kind, 'sent');
-      assert.deepEqual(plugIn.logged, []);
+      const causes = plugIn.logged.map(({ details }) => details['cause']);
+      // What it returns is judged later, by whoever asked.
+      assert.deepEqual(causes, what === 'answers nothing' ? [] : [outcome.response]);
     });
   }
+
+  test('what it throws is in the log once a minute, with the stack and without secrets', async () => {
+    const clock = new ManualClock();
+    await using plugIn = await PlugInUnderTest.load(clock);
+    const account = plugIn.open('first', { password: 'geheim"7' });
+    const fault = { do: 'throws with a cause', with: 'geheim"7 of 1' };
+    for (let i = 0; i < 3; i++)
+      await assert.rejects(send(account, fault), /^Error: cannot send: geheim/);
+    assert.equal(plugIn.logged.length, 1);
+    const { stack, ...details } = plugIn.logged[0]?.details ?? {};
+    assert.deepEqual(details, {
+      plugIn: 'email/unruly',
+      account: 'first',
+      messageId: 'msg_1',
+      cause: 'cannot send: *** of 1',
+    });
+    assert.match(String(stack), /^Error: cannot send: \*\*\* of 1\n +at .*unruly\.ts:\d+/);
+    assert.match(String(stack), /\ncaused by: TypeError: the cause \*\*\* of 1\n +at /);
+    for (let i = 2; i < 30; i++) await assert.rejects(send(account, { ...fault, with: `${i}` }));
+    assert.equal(plugIn.logged.length, 10);
+    clock.advance(60_000);
+    await assert.rejects(send(account, fault));
+    assert.equal(plugIn.logged.length, 11);
+  });
+
+  test('what it may not do is told in words that fit', async () => {
+    await using plugIn = await PlugInUnderTest.load();
+    const account = plugIn.open();
+    const secret = join(tmpdir(), 'geheim.txt');
+    for (const [what, expected] of [
+      [
+        'reads',
+        `a plug-in may not read ${secret}: it may read its own folder and its packages only`,
+      ],
+      ['writes', `a plug-in may not write ${secret}: it may write no files`],
+      ['starts', 'a plug-in may not start id: it may start no programs'],
+      [
+        'wraps',
+        `not found: a plug-in may not read ${secret}: it may read its own folder and its packages only`,
+      ],
+    ] as const) {
+      const sending = send(account, { do: `${what} and lets it be seen`, with: secret, id: what });
+      await assert.rejects(sending, { message: expected });
+      const stack = String(plugIn.logged.at(-1)?.details['stack']);
+      assert.ok(stack.startsWith(`Error: ${expected}\n`), stack);
+      assert.doesNotMatch(stack, /--allow/);
+    }
+  });
 
   test('a note is taken as it should be, shortened, or not at all', async () => {
     await using plugIn = await PlugInUnderTest.load();
@@ -407,7 +464,7 @@ describe('what a plug-in says unasked', LIMIT, () => {
     const beyond = send(account, { do: 'answers beyond measure', id: 'msg_2' });
     await assert.rejects(beyond, /an answer of \d+ bytes is more than the service takes/);
     assert.equal((await send(account, { id: 'msg_3' })).kind, 'sent');
-    assert.deepEqual(plugIn.logged, []);
+    assert.equal(plugIn.logged.length, 1);
   });
 
   test('does not fill the memory of the service', async () => {

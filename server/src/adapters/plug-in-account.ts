@@ -8,6 +8,7 @@
  * further attempts are made alone in a process, so that it ends its neighbours' only once.
  */
 import type { Clock } from '../clock.ts';
+import { PlugInFaults } from './plug-in-fault.ts';
 import { type PlugInLog, secretsIn } from './plug-in-output.ts';
 import type { Attempt, OpenAccount, PlugInEnd } from './plug-in-process.ts';
 import { PlugInRunner } from './plug-in-runner.ts';
@@ -57,15 +58,22 @@ class PlugIn {
 
   constructor(source: PlugInSource, secretNames: readonly string[], clock: Clock) {
     this.#source = source;
-    const shared = {
-      file: source.file,
+    const output = {
       name: source.name,
       clock,
       log: source.log,
       secrets: () =>
         [...this.#accounts.values()].flatMap(({ config }) => secretsIn(config, secretNames)),
+    };
+    const faults = new PlugInFaults(output);
+    const shared = {
+      ...output,
+      file: source.file,
       accounts: this.#accounts,
-      refused: (account: number, text: string) => this.#refused(account, text),
+      refused: (account: number, text: string, stack: unknown) =>
+        faults.refused({ accountId: this.#accounts.get(account)?.accountId, text, stack }),
+      threw: ({ account, delivery: { messageId } }: Attempt, text: string, stack: unknown) =>
+        faults.threw({ accountId: this.#accounts.get(account)?.accountId, messageId, text, stack }),
       ended: (end: PlugInEnd) => this.#ended(end),
     };
     this.#common = new PlugInRunner({ ...shared, standing: true });
@@ -194,14 +202,6 @@ class PlugIn {
     const [oldest] = this.#suspects;
     if (this.#suspects.size >= SUSPECT_LIMIT && oldest !== undefined) this.#suspects.delete(oldest);
     this.#suspects.add(messageId);
-  }
-
-  #refused(account: number, cause: string): void {
-    const { name, log } = this.#source;
-    log?.error(
-      { plugIn: name, account: this.#accounts.get(account)?.accountId, cause },
-      'a plug-in does not open its account',
-    );
   }
 
   async #close(number: number): Promise<void> {

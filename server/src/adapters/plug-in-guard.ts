@@ -5,7 +5,7 @@
  *
  * The thread gets the text of one function, so that nothing is loaded in it: it costs 5 MB and not 40.
  */
-import { flushCompileCache } from 'node:module';
+import { flushCompileCache, syncBuiltinESMExports } from 'node:module';
 import { Worker } from 'node:worker_threads';
 import { LIFELINE, MARK_BYTES, MARKS_FILE, TOO_LARGE } from './plug-in-protocol.ts';
 
@@ -29,13 +29,16 @@ export function startGuard(memoryLimitBytes: number): void {
   }).unref();
 }
 
-/** What was needed to get here and is not for the plug-in: threads, writing of compiled code, others' processes. */
+/** What was needed to get here and is not for the plug-in: threads, writing of compiled code, the environment, others' processes. */
 export function forbid(): void {
   // For the next start: nothing can be written later, and most processes end by a signal.
   flushCompileCache();
   const { permission } = process as unknown as { permission?: { drop?(scope: string): void } };
   permission?.drop?.('worker');
   permission?.drop?.('fs.write');
+  // Replaced and not emptied: without its variable the zone of local times would be another one.
+  process.env = {};
+  syncBuiltinESMExports();
   const { kill } = process;
   process.kill = (pid, signal) => {
     if (pid !== process.pid) throw new Error('a plug-in may not signal other processes');

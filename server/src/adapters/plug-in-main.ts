@@ -8,6 +8,7 @@ import { writeSync } from 'node:fs';
 import { Socket } from 'node:net';
 import { systemClock } from '../clock.ts';
 import { loadDefinition } from './catalog.ts';
+import { faultTextOf, stackOf } from './plug-in-fault.ts';
 import { forbid, startGuard } from './plug-in-guard.ts';
 import {
   BEGUN,
@@ -21,7 +22,6 @@ import {
   MARKS_FILE,
   TO_ENGINE,
   type ToPlugIn,
-  textOf,
 } from './plug-in-protocol.ts';
 import { MEMORY_LIMIT_MB } from './plug-in-spawn.ts';
 import type { Outcome, ProviderAccount, ProviderDefinition, ProviderServices } from './provider.ts';
@@ -45,7 +45,7 @@ process.on('exit', () => {
 });
 process.on('uncaughtExceptionMonitor', (error) => {
   blame();
-  say({ type: 'crashed', text: textOf(error) });
+  say({ type: 'crashed', text: faultTextOf(error) });
   write();
 });
 // The service ends it; who ends the service sends these to all that belong to it.
@@ -114,7 +114,7 @@ function open({ account, accountId, config }: ToPlugIn & { type: 'open' }): void
     accounts.set(account, opened);
   } catch (error) {
     accounts.set(account, { send: () => Promise.reject(error) });
-    say({ type: 'refused', account, text: textOf(error) });
+    say({ type: 'refused', account, text: faultTextOf(error), stack: stackOf(error) });
   }
 }
 
@@ -150,7 +150,7 @@ async function send(message: ToPlugIn & { type: 'send' }): Promise<void> {
   try {
     sayOutcome(id, await answer);
   } catch (error) {
-    say({ type: 'fault', id, text: textOf(error) });
+    say({ type: 'fault', id, text: faultTextOf(error), stack: stackOf(error) });
   }
   underWay.delete(id);
 }

@@ -32,6 +32,10 @@ export function secretsIn(config: unknown, names: readonly string[]): string[] {
   return names.flatMap((name) => textsIn(members[name]));
 }
 
+export function withoutSecrets(text: string, secrets: readonly string[]): string {
+  return formsOf(secrets).reduce((masked, form) => masked.replaceAll(form, MASK), text);
+}
+
 export class PlugInOutput {
   readonly #options: PlugInOutputOptions;
   readonly #streams: Readable[] = [];
@@ -87,8 +91,7 @@ export class PlugInOutput {
       return;
     }
     const { name, log, secrets } = this.#options;
-    const masked = formsOf(secrets()).reduce((text, form) => text.replaceAll(form, MASK), line);
-    log?.[level]({ plugIn: name }, masked.slice(0, LONGEST_LINE));
+    log?.[level]({ plugIn: name }, withoutSecrets(line, secrets()).slice(0, LONGEST_LINE));
   }
 }
 

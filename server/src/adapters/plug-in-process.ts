@@ -83,7 +83,10 @@ export interface PlugInProcessOptions
   idle(): void;
   /** Called once, unless it was stopped: the process is gone. */
   ended(end: PlugInEnd): void;
-  refused(account: number, text: string): void;
+  /** @param stack as it was told: it may be anything */
+  refused(account: number, text: string, stack: unknown): void;
+  /** `send` threw. @param stack as it was told: it may be anything */
+  threw(attempt: Attempt, text: string, stack: unknown): void;
 }
 
 export class PlugInProcess {
@@ -210,14 +213,14 @@ export class PlugInProcess {
       case 'outcome':
         return this.#settle(message.id, (attempt) => attempt.answer(message.outcome as Outcome));
       case 'fault':
-        return this.#settle(message.id, (attempt) => attempt.fail(new Error(textOf(message.text))));
+        return this.#settle(message.id, (attempt) => this.#fail(attempt, message));
       case 'closed': {
         const closed = this.#closing.get(message.account);
         closed?.();
         return closed !== undefined;
       }
       case 'refused':
-        return this.#refuse(message.account, textOf(message.text));
+        return this.#refuse(message);
       case 'crashed':
         this.#child.lastWord ??= `the plug-in crashed: ${textOf(message.text)}`;
     }
@@ -233,10 +236,16 @@ export class PlugInProcess {
     return true;
   }
 
-  #refuse(account: number, text: string): boolean {
+  #fail(attempt: Attempt, { text: said, stack }: FromPlugIn & { type: 'fault' }): void {
+    const text = textOf(said);
+    this.#options.threw(attempt, text, stack);
+    attempt.fail(new Error(text));
+  }
+
+  #refuse({ account, text, stack }: FromPlugIn & { type: 'refused' }): boolean {
     if (this.#refused.has(account)) return false;
     this.#refused.add(account);
-    this.#options.refused(account, text);
+    this.#options.refused(account, textOf(text), stack);
     return true;
   }
 

@@ -32,11 +32,11 @@ export type ToPlugIn =
 export type FromPlugIn =
   | { type: 'ready' }
   /** `create` threw: every attempt of the account will. */
-  | { type: 'refused'; account: number; text: string }
+  | { type: 'refused'; account: number; text: string; stack: string | undefined }
   | { type: 'closed'; account: number }
   | { type: 'outcome'; id: number; outcome: unknown }
   /** `send` threw, or what it returned cannot be cloned or is too large. */
-  | { type: 'fault'; id: number; text: string }
+  | { type: 'fault'; id: number; text: string; stack: string | undefined }
   | { type: 'pong'; ping: number }
   /** The last word before the end: what nobody caught. */
   | { type: 'crashed'; text: string };

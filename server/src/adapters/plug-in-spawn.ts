@@ -16,7 +16,7 @@ import { MARK_BYTES, MARKS } from './plug-in-protocol.ts';
 export const HEAP_LIMIT_MB = 256;
 /** Of all of its memory: heap, buffers, code and Node itself. */
 export const MEMORY_LIMIT_MB = 512;
-/** All that a plug-in sees of the environment: compiled code to start from, the zone of local times, and what Windows needs for sockets. */
+/** What its process needs, and the plug-in does not see: compiled code to start from, the zone of local times, and what Windows needs for sockets. */
 const ENVIRONMENT = ['NODE_COMPILE_CACHE', 'TZ', 'SystemRoot'];
 const MAIN = fileURLToPath(new URL('./plug-in-main.ts', import.meta.url));
 const TRIAL = fileURLToPath(new URL('./plug-in-trial-main.ts', import.meta.url));

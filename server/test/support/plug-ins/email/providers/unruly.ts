@@ -69,6 +69,7 @@ const ACTS: Record<string, Act> = {
     return sent(String(process.pid));
   },
   'tells its environment': async () => sent(Object.keys(process.env).sort().join()),
+  'tells the local time': async () => sent(String(new Date(2026, 0).getTimezoneOffset())),
   'says no': async () => ({
     kind: 'rejected',
     reason: 'mailbox_full',
@@ -113,6 +114,9 @@ const ACTS: Record<string, Act> = {
   },
   'throws at once': () => {
     throw new Error('a fault before any promise');
+  },
+  'throws with a cause': async (_signal, _isHeld, text) => {
+    throw new Error(`cannot send: ${text}`, { cause: new TypeError(`the cause ${text}`) });
   },
   'throws nothing': () => Promise.reject(null),
   'throws what cannot be read': () =>
@@ -220,6 +224,17 @@ const ACTS: Record<string, Act> = {
   'reads a file': async (_signal, _isHeld, path) => attempted(() => readFileSync(path, 'utf8')),
   'lists a folder': async (_signal, _isHeld, path) => attempted(() => readdirSync(path)),
   'writes a file': async (_signal, _isHeld, path) => attempted(() => writeFileSync(path, 'x')),
+  'reads and lets it be seen': async (_signal, _isHeld, path) => sent(readFileSync(path, 'utf8')),
+  'writes and lets it be seen': async (_signal, _isHeld, path) =>
+    sent(`${writeFileSync(path, '')}`),
+  'starts and lets it be seen': async () => sent(String(spawnSync('id').pid)),
+  'wraps and lets it be seen': async (_signal, _isHeld, path) => {
+    try {
+      return sent(readFileSync(path, 'utf8'));
+    } catch (cause) {
+      throw new Error(`not found: ${(cause as Error).message}`, { cause });
+    }
+  },
   'starts a program': async () =>
     attempted(() => {
       const { error, stdout } = spawnSync('id', { encoding: 'utf8' });
