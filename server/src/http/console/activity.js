@@ -11,7 +11,7 @@ const KINDS = ['live', 'test'];
 /** What the list is filtered by and the ledger does not know. */
 const UNCOUNTED = ['channel', 'user', 'template', 'category'];
 /** As in the style sheet: from here on the filter is always open. */
-const WIDE = matchMedia('(min-width: 40.01rem)');
+const WIDE = matchMedia('(min-width: 48.01rem)');
 
 WIDE.addEventListener('change', () => {
   const filters = document.querySelector('.filters');
