@@ -215,7 +215,7 @@ export class QuickRefusal {
 /** Turns whatever a request ended in into a problem; what is not our own is logged and not shown. */
 export function errorHandler(log: Logger) {
   return (error: FastifyError, request: FastifyRequest, reply: FastifyReply): void => {
-    const { error: known, status } = translate(error);
+    const { error: known, status } = translate(error, request);
     if (known.kind === 'internal')
       log.error({ err: known.cause ?? error, requestId: request.id }, 'request failed');
     else if (known.kind === 'unavailable')
@@ -224,9 +224,12 @@ export function errorHandler(log: Logger) {
   };
 }
 
-function translate(error: FastifyError | ServiceError): { error: ServiceError; status?: number } {
+function translate(
+  error: FastifyError | ServiceError,
+  request: FastifyRequest,
+): { error: ServiceError; status?: number } {
   if (error instanceof ServiceError) return { error };
-  if (error.validation) return { error: validationError(error) };
+  if (error.validation) return { error: validationError(error, request) };
   const status = error.statusCode ?? 500;
   if (status >= 400 && status < 500) return { error: clientError(error, status), status };
   return { error: new ServiceError('internal', { cause: error }) };
@@ -249,22 +252,27 @@ function clientError(error: FastifyError, status: number): ServiceError {
   return new ServiceError('invalid_request', { detail: error.message });
 }
 
-function validationError(error: FastifyError): ServiceError {
+function validationError(error: FastifyError, { query }: FastifyRequest): ServiceError {
   const part = partName(error.validationContext);
+  const given = query as Record<string, unknown>;
+  const messageOf = (fault: SchemaFault): string => {
+    if (part !== 'query') return faultMessage(fault);
+    if (fault.keyword === 'additionalProperties') return 'is not a parameter of this request';
+    // What is given twice comes as a list, of which the schema says only that it is no such value.
+    return Array.isArray(given[String(pathOfFault(fault)[0])])
+      ? 'may be given once'
+      : faultMessage(fault);
+  };
   const faults = tellingFaults((error.validation ?? []) as unknown as SchemaFault[]);
   const errors = faults.map((fault) => ({
     path: [part, ...pathOfFault(fault)].join('.'),
-    message:
-      part === 'query' && fault.keyword === 'additionalProperties'
-        ? 'is not a parameter of this request'
-        : faultMessage(fault),
+    message: messageOf(fault),
   }));
+  const once = [...new Map(errors.map((error) => [`${error.path}: ${error.message}`, error]))];
+  const detail = once.map(([text]) => text).join('; ');
   return new ServiceError('invalid_request', {
-    detail: errors
-      .map(({ path, message }) => `${path} ${message}`)
-      .join('; ')
-      .slice(0, 1000),
-    errors,
+    detail: detail.slice(0, 1000),
+    errors: once.map(([, error]) => error),
   });
 }
 

@@ -109,7 +109,7 @@ describe('a parameter of a list', () => {
   it('is taken once', async () => {
     for (const [path, names] of [
       ['notifications?status=delivered&status=failed', ['status']],
-      ['notifications?user=a&limit=1&user=b&limit=2&kind=live', ['user', 'limit']],
+      ['notifications?user=a&limit=1&user=b&limit=2&kind=live', ['limit', 'user']],
       ['notifications?channel=email&channel=email', ['channel']],
       ['notifications?from=2026-12-24T08:00:00Z&from=2026-12-25T08:00:00Z', ['from']],
       ['dead-letters?kind=live&kind=test', ['kind']],

@@ -57,18 +57,11 @@ export function rangeOf(
 }
 
 /**
- * A hook for lists. The framework leaves what it cannot decode as it stands, and `?user=%ff` would ask
- * for a user of that name; what is given twice it makes a list of, of which the schema says only that
- * it is not one of its values.
+ * A hook for routes that take free text: the framework leaves what it cannot decode as it stands,
+ * and `?user=%ff` would ask for a user of that name.
  */
 export async function readableQuery(request: FastifyRequest): Promise<void> {
   checkDecodable(request.raw.url ?? '');
-  const { querystring } = request.routeOptions.schema ?? {};
-  const { properties = {} } = (querystring ?? {}) as { properties?: object };
-  const errors = Object.entries(request.query as Record<string, unknown>)
-    .filter(([name, value]) => Array.isArray(value) && Object.hasOwn(properties, name))
-    .map(([name]) => ({ path: `query.${name}`, message: 'may be given once' }));
-  if (errors.length > 0) throw invalid('invalid_request', errors);
 }
 
 function checkDecodable(url: string): void {
