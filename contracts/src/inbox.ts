@@ -208,7 +208,12 @@ export type ClosingReason = (typeof CLOSING_REASONS)[number];
 export const InboxClosing = Type.Object(
   {
     reason: Type.Enum([...CLOSING_REASONS]),
-    retryAfterMs: Type.Integer({ description: 'Come back after this time, not all at once.' }),
+    retryAfterMs: Type.Optional(
+      Type.Integer({
+        description:
+          'Come back after this time, not all at once. Left out when the user was removed: every token of theirs is refused from then on.',
+      }),
+    ),
   },
   { $id: 'InboxClosing' },
 );

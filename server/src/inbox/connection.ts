@@ -28,8 +28,8 @@ export interface LiveSink {
   drained(): Promise<void>;
   /** A sign of life, for proxies and to find out about a lost peer. */
   heartbeat(): void;
-  /** Says why and ends in good order. */
-  close(reason: CloseReason, retryAfterMs: number): void;
+  /** Says why and ends in good order. @param retryAfterMs undefined when there is nothing to come back to */
+  close(reason: CloseReason, retryAfterMs: number | undefined): void;
   /** Ends at once. */
   destroy(): void;
 }

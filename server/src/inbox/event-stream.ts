@@ -89,11 +89,12 @@ export class EventStream implements LiveSink {
     this.write(HEARTBEAT);
   }
 
-  close(reason: CloseReason, retryAfterMs: number): void {
+  close(reason: CloseReason, retryAfterMs: number | undefined): void {
     // Whoever does not read cannot be told anything.
     if (reason === 'slow_reader') return void this.destroy();
     const closing: InboxClosing = { reason, retryAfterMs };
-    this.write(`retry: ${retryAfterMs}\n${frameOf('sse', 'closing', JSON.stringify(closing))}`);
+    const retry = retryAfterMs === undefined ? '' : `retry: ${retryAfterMs}\n`;
+    this.write(retry + frameOf('sse', 'closing', JSON.stringify(closing)));
     this.flush();
     this.#response.end();
   }

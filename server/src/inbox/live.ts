@@ -112,7 +112,7 @@ export class InboxHub implements InboxLive {
     sink: LiveSink,
     { expiresAt, generation }: { expiresAt: number; generation: number },
   ): LiveConnection {
-    this.#admit(this.#audienceOf(owner));
+    this.admit(owner);
     const audience = this.#audienceOf(owner) ?? this.#addAudience(owner);
     const slot = this.#opened++ % SLOTS;
     const connection = new LiveConnection({
@@ -128,6 +128,23 @@ export class InboxHub implements InboxLive {
     this.#open++;
     this.#ticker ??= this.#clock.every(HEARTBEAT_MS / SLOTS, () => this.#tick());
     return connection;
+  }
+
+  /** Whether another connection may come. @throws what `connect` does */
+  admit(owner: InboxOwner): void {
+    if (this.#stopped) throw new ServiceError('shutting_down', { retryAfterMs: 1000 });
+    if (this.#open >= this.#maxConnections) {
+      throw new ServiceError('overloaded', {
+        detail: 'There are too many live connections just now.',
+        retryAfterMs: LONGEST_RECONNECT_MS,
+      });
+    }
+    if ((this.#audienceOf(owner)?.connections.length ?? 0) >= this.#maxConnectionsPerUser) {
+      throw new ServiceError('limited', {
+        detail: `This user has ${this.#maxConnectionsPerUser} live connections already.`,
+        retryAfterMs: HEARTBEAT_MS,
+      });
+    }
   }
 
   publish(event: InboxEntry | InboxMark): void {
@@ -195,22 +212,6 @@ export class InboxHub implements InboxLive {
     });
   }
 
-  #admit(audience: Audience | undefined): void {
-    if (this.#stopped) throw new ServiceError('shutting_down', { retryAfterMs: 1000 });
-    if (this.#open >= this.#maxConnections) {
-      throw new ServiceError('overloaded', {
-        detail: 'There are too many live connections just now.',
-        retryAfterMs: LONGEST_RECONNECT_MS,
-      });
-    }
-    if ((audience?.connections.length ?? 0) >= this.#maxConnectionsPerUser) {
-      throw new ServiceError('limited', {
-        detail: `This user has ${this.#maxConnectionsPerUser} live connections already.`,
-        retryAfterMs: HEARTBEAT_MS,
-      });
-    }
-  }
-
   #tellEntry(audience: Audience, { position, item }: InboxEntry): void {
     if (position > audience.newest) audience.newest = position;
     else if (audience.recent.includes(position)) return;
@@ -274,7 +275,8 @@ export class InboxHub implements InboxLive {
       connection,
       this.#clock.after(CLOSE_GRACE_MS, () => sink.destroy()),
     );
-    sink.close(reason, this.reconnectDelayMs());
+    // To a user who was removed every token is refused: there is no time to come back.
+    sink.close(reason, reason === 'user_removed' ? undefined : this.reconnectDelayMs());
   }
 
   #forget(connection: LiveConnection): void {

@@ -51,6 +51,8 @@ export interface InboxService {
   mintTicket(session: InboxSession): Promise<InboxTicket>;
   /** @throws unauthorized, limited */
   useTicket(ticket: string): Promise<InboxSession>;
+  /** As `useTicket`, and the ticket can still be used. @throws unauthorized, limited */
+  lookAtTicket(ticket: string): Promise<InboxSession>;
   list(
     session: InboxSession,
     query: { state: InboxState; category: string | null; limit: number; cursor: string | null },
@@ -64,6 +66,8 @@ export interface InboxService {
     response: ServerResponse,
     options: { headers: Readonly<Record<string, string>>; lastPosition: string | undefined },
   ): void;
+  /** Whether a stream could begin now. @throws what `stream` would */
+  checkStream(session: InboxSession): void;
   /** Serves a WebSocket, which says by its first frame whose inbox it is. */
   serve(socket: WebSocket): void;
   /** Sends all live connections away. Resolves when they are gone. */
@@ -140,6 +144,7 @@ export function createInboxService(options: InboxServiceOptions): InboxService {
       return { ticket, expiresAt: new Date(expiresAt).toISOString() };
     },
     useTicket: async (ticket) => admitted(await tokens.useTicket(ticket)),
+    lookAtTicket: async (ticket) => admitted(await tokens.lookAtTicket(ticket)),
     list: (session, query) => inbox.list(session, query),
     counts: (session) => inbox.counts(session),
     mark,
@@ -149,6 +154,7 @@ export function createInboxService(options: InboxServiceOptions): InboxService {
       stream.onGone(() => connection.gone());
       stream.begin(headers, hub.reconnectDelayMs());
     },
+    checkStream: (session) => hub.admit(session),
     serve: (socket) => sockets.serve(socket),
     async stop() {
       sockets.stop();

@@ -44,6 +44,8 @@ export interface InboxTokens {
   mintTicket(session: InboxSession): Promise<{ ticket: string; expiresAt: number }>;
   /** The session a ticket was made for. @throws unauthorized, also when it was used before; limited */
   useTicket(ticket: string): Promise<InboxSession>;
+  /** What `useTicket` would come to; the ticket can still be used. @throws the same */
+  lookAtTicket(ticket: string): Promise<InboxSession>;
 }
 
 export interface InboxTokensOptions {
@@ -100,6 +102,15 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
     }
   }
 
+  async function sessionOfTicket(
+    ticket: string,
+    take: (id: string, endsAt: number) => boolean,
+  ): Promise<InboxSession> {
+    const { sub, app, exp, gen, jti, until } = await check(ticket, TICKET_AUDIENCE);
+    if (jti === undefined || until === undefined || !take(jti, exp * 1000)) throw refused();
+    return { applicationId: app, userId: sub, expiresAt: until, generation: gen };
+  }
+
   /** Whole seconds, as JWTs count, and never longer than asked for. */
   const endOf = (lifetimeMs: number) => Math.floor((clock.now() + lifetimeMs) / 1000) * 1000;
 
@@ -131,11 +142,8 @@ export function createInboxTokens(options: InboxTokensOptions): InboxTokens {
       return { ticket: await sign(TICKET_AUDIENCE, session, expiresAt, more), expiresAt };
     },
 
-    async useTicket(ticket) {
-      const { sub, app, exp, gen, jti, until } = await check(ticket, TICKET_AUDIENCE);
-      if (jti === undefined || until === undefined || !used.add(jti, exp * 1000)) throw refused();
-      return { applicationId: app, userId: sub, expiresAt: until, generation: gen };
-    },
+    useTicket: (ticket) => sessionOfTicket(ticket, (id, endsAt) => used.add(id, endsAt)),
+    lookAtTicket: (ticket) => sessionOfTicket(ticket, (id) => used.canAdd(id)),
   };
 }
 
@@ -148,14 +156,20 @@ class UsedTickets {
     this.#clock = clock;
   }
 
-  /** False when it was there. */
+  /** False when it was there. @throws limited */
   add(id: string, endsAt: number): boolean {
+    if (!this.canAdd(id)) return false;
+    this.#ends.set(id, endsAt);
+    return true;
+  }
+
+  /** What `add` would say. @throws limited */
+  canAdd(id: string): boolean {
     if (this.#ends.has(id)) return false;
     if (this.#ends.size >= USED_LIMIT) this.#forgetEnded();
     if (this.#ends.size >= USED_LIMIT) {
       throw new ServiceError('limited', { retryAfterMs: TICKET_LIFETIME_MS });
     }
-    this.#ends.set(id, endsAt);
     return true;
   }
 

@@ -46,6 +46,9 @@ const LOW_WATER_BYTES = 16 * 1024;
 /** What was closed has this long to say goodbye. */
 const CLOSE_GRACE_MS = 5_000;
 
+/** Of a field, in the reason of a close, which has to say what is wrong with it as well. */
+const LONGEST_NAME = 40;
+
 const auth = checkOf<Static<typeof InboxAuthFrame>>(InboxAuthFrame);
 const mark = checkOf<Static<typeof InboxMarkFrame>>(InboxMarkFrame);
 const ping = checkOf<Static<typeof InboxPingFrame>>(InboxPingFrame);
@@ -138,11 +141,15 @@ class Conversation {
     else if (mark.fits(frame)) await this.#mark(this.#session, frame);
     else if (ping.fits(frame)) this.#answer({ type: 'pong', id: frame.id });
     else if (typeOf(frame) === 'mark') this.#refuse(frame, mark.faults(frame));
+    else if (typeOf(frame) === 'ping') this.#end(CLOSE.policy, faultIn('ping', ping.faults(frame)));
     else this.#end(CLOSE.policy, 'unknown frame');
   }
 
   async #begin(frame: unknown): Promise<void> {
-    if (!auth.fits(frame)) return this.#end(CLOSE.unauthorized, 'the first frame must be auth');
+    if (typeOf(frame) !== 'auth')
+      return this.#end(CLOSE.unauthorized, 'the first frame must be auth');
+    if (!auth.fits(frame))
+      return this.#end(CLOSE.unauthorized, faultIn('auth', auth.faults(frame)));
     const { token, lastPosition } = frame;
     try {
       const session = await this.#services.authenticate(token);
@@ -233,8 +240,8 @@ class WebSocketSink implements LiveSink {
     this.#socket.ping('', false, ignore);
   }
 
-  close(reason: CloseReason, retryAfterMs: number): void {
-    const hint = `${reason}; retry-after-ms=${retryAfterMs}`;
+  close(reason: CloseReason, retryAfterMs: number | undefined): void {
+    const hint = retryAfterMs === undefined ? reason : `${reason}; retry-after-ms=${retryAfterMs}`;
     if (reason === 'slow_reader') return void this.#socket.close(CLOSE.tryAgainLater, hint);
     const closing: InboxClosing = { reason, retryAfterMs };
     this.write(frameOf('json', 'closing', JSON.stringify(closing)));
@@ -258,10 +265,17 @@ function ignore(): void {}
 
 /** Closes in good order, and for good when the other side does not answer. */
 function end(socket: WebSocket, code: number, reason: string, clock: Clock): void {
-  // RFC 6455, 5.5: a reason has at most 123 bytes; ours are ASCII.
-  socket.close(code, reason.slice(0, 123));
+  // RFC 6455, 5.5: a reason has at most 123 bytes. Ours are ASCII, names of a client's fields need not be.
+  socket.close(code, reason.replace(/[^ -~]/g, '?').slice(0, 123));
   const timer = clock.after(CLOSE_GRACE_MS, () => socket.terminate());
   socket.once('close', () => timer.cancel());
+}
+
+/** The first thing that is wrong with a frame, by the field's name. */
+function faultIn(type: string, faults: { path: string; message: string }[]): string {
+  const [{ path, message } = { path: '', message: 'does not fit its schema' }] = faults;
+  const name = path.length > LONGEST_NAME ? `${path.slice(0, LONGEST_NAME)}...` : path;
+  return `${type} frame: ${name} ${message}`;
 }
 
 function typeOf(frame: unknown): unknown {

@@ -67,11 +67,13 @@ test('its tokens, tickets and open connections end, those of others do not', asy
   // The hub looks ten times a second.
   api.clock.advance(100);
   await stream.ended;
-  assert.equal(stream.all.at(-1)?.data.reason, 'user_removed');
+  // No time to come back after: every token of theirs is refused.
+  assert.deepEqual(stream.all.at(-1)?.data, { reason: 'user_removed' });
+  assert.equal(stream.text.match(/^retry: /gm)?.length, 1, 'the one of its beginning');
   const { code, reason } = await socket.closed;
   assert.equal(code, 4410);
-  assert.match(reason, /^user_removed/);
-  assert.equal(socket.all.at(-1)?.data.reason, 'user_removed');
+  assert.equal(reason, 'user_removed');
+  assert.deepEqual(socket.all.at(-1)?.data, { reason: 'user_removed' });
   other.send({ type: 'ping', id: 1 });
   assert.deepEqual((await other.nextOf('pong')).data, { id: 1 });
 });

@@ -160,6 +160,34 @@ test('a token that is not valid, or no token first, ends with 4401', async () =>
   assert.equal(api.hub.connections, 0);
 });
 
+test('what is wrong with an auth or ping frame is in the reason, by the name of the field', async () => {
+  await using api = await openInboxApp();
+  const token = await api.token();
+  const long = 'é'.repeat(500);
+  for (const [frame, expected] of [
+    [{ type: 'auth', token, lastEventId: '1' }, /^auth frame: lastEventId .*known/],
+    [{ type: 'auth', token: 5 }, /^auth frame: token must be .*string|text/],
+    [{ type: 'auth' }, /^auth frame: token /],
+    [{ type: 'auth', token, lastPosition: 1 }, /^auth frame: lastPosition must be /],
+    [{ type: 'auth', token, [long]: 1 }, /^auth frame: \?{40}\.\.\. .*known/],
+    [{ type: 'ping' }, /^the first frame must be auth$/],
+    [null, /^the first frame must be auth$/],
+  ] as const) {
+    using client = await connected(api);
+    client.send(JSON.stringify(frame));
+    const { code, reason } = await client.closed;
+    assert.equal(code, 4401);
+    assert.match(reason, expected);
+    assert.ok(Buffer.byteLength(reason) <= 123);
+  }
+  using client = await SocketClient.open(api, token);
+  await client.until('counts');
+  client.send({ type: 'ping', seq: 1 });
+  const { code, reason } = await client.closed;
+  assert.equal(code, 1008);
+  assert.match(reason, /^ping frame: seq /);
+});
+
 test('a token in the URL is refused before there is a socket', async () => {
   await using api = await openInboxApp();
   const socket = connect(api.port, '127.0.0.1');

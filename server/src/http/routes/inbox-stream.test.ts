@@ -5,7 +5,7 @@ import { connect, type Socket } from 'node:net';
 import { test } from 'node:test';
 import { setImmediate } from 'node:timers/promises';
 import { EventSource } from 'eventsource';
-import { within } from '../../../test/support/within.ts';
+import { until, within } from '../../../test/support/within.ts';
 import { formatId } from '../../id.ts';
 import {
   bearer,
@@ -349,6 +349,33 @@ test('a HEAD request opens no stream', async () => {
   await fetch(`${api.url}${STREAM}?ticket=${minted}`, { method: 'HEAD' });
   using stream = await StreamClient.open(api, `${STREAM}?ticket=${minted}`);
   assert.equal(stream.status, 200, 'nor does it use up a ticket');
+});
+
+test('a HEAD request is answered as the GET would be', async () => {
+  await using api = await openInboxApp({ maxConnectionsPerUser: 1 });
+  const token = await api.token();
+  const answers = async (path: string, headers: Record<string, string> = {}) => {
+    const statuses: number[] = [];
+    for (const method of ['HEAD', 'GET']) {
+      const { status, body } = await fetch(api.url + path, { method, headers });
+      await body?.cancel();
+      statuses.push(status);
+    }
+    return statuses;
+  };
+  const used = await ticket(api, token);
+  assert.deepEqual(await answers(`${STREAM}?ticket=${used}`), [200, 200]);
+  await until('the end of the stream', () => api.hub.connections === 0);
+  assert.deepEqual(await answers(`${STREAM}?ticket=${used}`), [401, 401]);
+  assert.deepEqual(await answers(`${STREAM}?ticket=x`, bearer(token)), [401, 401]);
+  assert.deepEqual(await answers(`${STREAM}?lastEventId=zz`, bearer(token)), [400, 400]);
+  assert.deepEqual(await answers(`${STREAM}?unknown=1`, bearer(token)), [400, 400]);
+  const faulty = { ...bearer(token), 'last-event-id': 'zz' };
+  assert.deepEqual(await answers(STREAM, faulty), [400, 400]);
+  using stream = await StreamClient.open(api, STREAM, bearer(token));
+  await stream.until('counts');
+  assert.deepEqual(await answers(STREAM, bearer(token)), [429, 429]);
+  assert.deepEqual(await answers(`${STREAM}?ticket=${await ticket(api, token)}`), [429, 429]);
 });
 
 test('a client that does not read is closed at its bound; others get everything', async () => {

@@ -87,8 +87,7 @@ export function inboxRoutes(options: InboxRoutesOptions): (app: FastifyInstance)
       addMarking(scope, service, authenticate);
       addStream(scope, service, authenticate);
       addSocket(scope, service);
-      // Of its own, so that it opens no stream and uses up no ticket.
-      scope.head(STREAM_PATH, { onRequest: authenticate, schema: { hide: true } }, streamHead);
+      addStreamHead(scope, service, authenticate);
       for (const path of USER_PATHS) scope.options(path, { schema: { hide: true } }, preflight);
     });
   };
@@ -196,16 +195,12 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
     {
       exposeHeadRoute: false,
       // Behind the validation, so that a ticket is only used up by a request that can be answered.
-      preHandler: async (request) => {
-        const { ticket } = request.query;
-        if (ticket === undefined) return authenticate(request);
-        request.inboxSession = await service.useTicket(ticket);
-      },
+      preHandler: ticketOr(authenticate, service.useTicket),
       schema: ofUser({
         operationId: 'streamInbox',
         summary: 'Follow an inbox live (Server-Sent Events)',
         description:
-          'Events: `item`, `marked`, `removed`, `counts`, `ready`, `closing`. Send the token in the Authorization header, or a ticket as `?ticket=`; resume with Last-Event-ID, the text of the last `id`. Then the items that came meanwhile are sent as they are now, those that newer ones replaced (`marked` with `replacedBy`) and those that are gone (`removed`), but not what was marked meanwhile on other devices: `counts` tells that something changed, and `GET /v1/inbox` what is now true. `counts` also follows whatever comes later, usually within half a second.',
+          'Events: `item`, `marked`, `removed`, `counts`, `ready`, `closing`. Send the token in the Authorization header, or a ticket as `?ticket=`; resume with Last-Event-ID, the text of the last `id`. Then the items that came meanwhile are sent as they are now, those that newer ones replaced (`marked` with `replacedBy`) and those that are gone (`removed`), but not what was marked meanwhile on other devices: `counts` tells that something changed, and `GET /v1/inbox` what is now true. `counts` also follows whatever comes later, usually within half a second. A `closing` with `user_removed` has no `retryAfterMs`: do not come back; who does gets 401.',
         querystring: InboxStreamQuery,
         headers: StreamHeaders,
         response: {
@@ -228,6 +223,32 @@ function addStream(app: FastifyInstance, service: InboxService, authenticate: Ch
   );
 }
 
+/** What GET would answer; it opens no stream and uses up no ticket. */
+function addStreamHead(app: FastifyInstance, service: InboxService, authenticate: Check): void {
+  app.head(
+    STREAM_PATH,
+    {
+      preHandler: ticketOr(authenticate, service.lookAtTicket),
+      schema: { hide: true, querystring: InboxStreamQuery, headers: StreamHeaders },
+    },
+    async (request, reply) => {
+      service.checkStream(sessionOf(request));
+      return reply.type('text/event-stream').send();
+    },
+  );
+}
+
+function ticketOr(
+  authenticate: Check,
+  sessionOfTicket: (ticket: string) => Promise<InboxSession>,
+): Check {
+  return async (request) => {
+    const { ticket } = request.query as InboxStreamQuery;
+    if (ticket === undefined) return authenticate(request);
+    request.inboxSession = await sessionOfTicket(ticket);
+  };
+}
+
 function addSocket(app: FastifyInstance, service: InboxService): void {
   app.route({
     method: 'GET',
@@ -236,7 +257,7 @@ function addSocket(app: FastifyInstance, service: InboxService): void {
       operationId: 'openInboxSocket',
       summary: 'Follow an inbox live (WebSocket)',
       description:
-        'The first frame is InboxAuthFrame, within 5 seconds; then InboxMarkFrame and InboxPingFrame. Events come as `{"type", "position", "data"}`. The connection ends with code 4401 when the token is not valid or has ended, with 4410 when the user was removed.',
+        'The first frame is InboxAuthFrame, within 5 seconds; then InboxMarkFrame and InboxPingFrame. Events come as `{"type", "position", "data"}`. The connection ends with code 4401 when the token is not valid or has ended, or when the first frame is no InboxAuthFrame (the reason names the field), with 4410 when the user was removed, with 1008 for what is no JSON object or no frame of this protocol. A reason may have `retry-after-ms`: the time to come back after. With 4410 it has none: do not come back.',
       querystring: NoQuery,
       response: {
         101: { description: 'The protocol is WebSocket from here on.', type: 'null' },
@@ -316,10 +337,6 @@ function originCheck(allowedOrigins: readonly string[]) {
       hint: 'The operator lists the origins that may in the setting inbox.allowedOrigins.',
     });
   };
-}
-
-async function streamHead(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
-  await reply.type('text/event-stream').send();
 }
 
 async function preflight(_request: FastifyRequest, reply: FastifyReply): Promise<void> {
