@@ -519,6 +519,8 @@ describe('what is kept from a plug-in', LIMIT, () => {
     ['starts a program', '', 'ERR_ACCESS_DENIED'],
     ['starts a thread', '', 'ERR_ACCESS_DENIED'],
     ['signals the service', '', 'a plug-in may not signal other processes'],
+    ['signals it by another name', '', 'a plug-in may not signal other processes'],
+    ['opens a database', '', 'ERR_UNKNOWN_BUILTIN_MODULE'],
   ] as const) {
     test(`it ${what} ${argument}: ${expected}`, async () => {
       await using plugIn = await PlugInUnderTest.load();

@@ -39,11 +39,20 @@ export function forbid(): void {
   // Replaced and not emptied: without its variable the zone of local times would be another one.
   process.env = {};
   syncBuiltinESMExports();
-  const { kill } = process;
-  process.kill = (pid, signal) => {
-    if (pid !== process.pid) throw new Error('a plug-in may not signal other processes');
-    return kill.call(process, pid, signal);
-  };
+  forbidSignals(process as unknown as Record<'kill' | '_kill', Kill>);
+}
+
+type Kill = (pid: number, signal?: string | number) => unknown;
+
+function forbidSignals(own: Record<'kill' | '_kill', Kill>): void {
+  // The second is what the first calls.
+  for (const name of ['kill', '_kill'] as const) {
+    const send = own[name];
+    own[name] = (pid, signal) => {
+      if (pid !== process.pid) throw new Error('a plug-in may not signal other processes');
+      return send.call(process, pid, signal);
+    };
+  }
 }
 
 interface Known {

@@ -4,6 +4,7 @@
  */
 import { spawnSync } from 'node:child_process';
 import { existsSync, readdirSync, readFileSync, writeFileSync, writeSync } from 'node:fs';
+import { createRequire } from 'node:module';
 import { createServer } from 'node:net';
 import { serialize } from 'node:v8';
 import { Worker } from 'node:worker_threads';
@@ -243,6 +244,14 @@ const ACTS: Record<string, Act> = {
     }),
   'starts a thread': async () => attempted(() => new Worker('', { eval: true })),
   'signals the service': async () => attempted(() => process.kill(process.ppid, 'SIGTERM')),
+  'signals it by another name': async () =>
+    attempted(() =>
+      (process as unknown as typeof process & { _kill(pid: number, signal: number): void })._kill(
+        process.ppid,
+        15,
+      ),
+    ),
+  'opens a database': async () => attempted(() => createRequire(import.meta.url)('node:sqlite')),
   'ignores its end': async () => {
     process.emit('SIGTERM', 'SIGTERM');
     process.kill(process.pid, 'SIGTERM');
