@@ -64,9 +64,68 @@ describe('the catalogue', () => {
   });
 
   test('does not load a file that loops', async () => {
-    using folder = pluginFolder({ 'email/providers/a.mjs': 'console.log("#7"); for (;;);' });
+    const loops = 'for (let i = 0; i < 1000; i++) console.log("#7"); for (;;);';
+    using folder = pluginFolder({ 'email/providers/a.mjs': loops });
     const file = join(folder.path, 'email/providers/a.mjs');
-    await assert.rejects(tryLoading(folder.path, [file], 1000), /it is not loaded within 1 s/);
+    await assert.rejects(tryLoading(folder.path, [file], 3000), {
+      message: `${file}: it is not loaded within 3 s`,
+    });
+  });
+
+  test('does not load a file that leaves its process no end', async () => {
+    const stays = `process.on('exit', () => { for (;;); }); export default ${PROVIDER}`;
+    using folder = pluginFolder({ 'email/providers/a.mjs': stays });
+    const file = join(folder.path, 'email/providers/a.mjs');
+    await assert.rejects(tryLoading(folder.path, [file], 3000), {
+      message: `${folder.path}: its files are loaded, but do not let their process end as it should`,
+    });
+  });
+
+  test('tells apart what a plug-in writes and what the trial says, wherever it writes it', async () => {
+    const forges = `import fs from 'node:fs'; import { syncBuiltinESMExports } from 'node:module';
+      for (const said of ['#1', '1', 'undefined 1'])
+        for (const file of [1, 3, 4, 6]) try { fs.writeSync(file, '\\n' + said + '\\n'); } catch {}
+      const { writeSync } = fs;
+      fs.writeSync = (file, text) => writeSync(file, text.replace(/\\d+\\n$/, '2\\n'));
+      syncBuiltinESMExports();`;
+    const endings = [
+      'process.exit(0);',
+      'setImmediate(process.exit, 0); await new Promise(() => {});',
+    ];
+    for (const ending of endings) {
+      using folder = pluginFolder({
+        'email/providers/a.mjs': `${forges} export default ${PROVIDER}`,
+        'email/providers/b.mjs': ending,
+      });
+      const [a, b] = ['a', 'b'].map((name) => join(folder.path, `email/providers/${name}.mjs`));
+      const files = [a as string, b as string];
+      await assert.rejects(tryLoading(folder.path, files), {
+        message: `${b}: it ends its process when it is loaded (0)`,
+      });
+      await assert.rejects(tryLoading(folder.path, files.slice(1)), {
+        message: `${b}: it ends its process when it is loaded (0)`,
+      });
+    }
+  });
+
+  test('does not load a plug-in where there is no place for its temporary file', async () => {
+    using folder = pluginFolder({ 'email/providers/a.mjs': `export default ${PROVIDER}` });
+    const nowhere = join(folder.path, 'nowhere');
+    const before = process.env['TMPDIR'];
+    process.env['TMPDIR'] = nowhere;
+    try {
+      await assert.rejects(loadCatalog(folder.path), ({ message }: Error) => {
+        assert.ok(
+          message.startsWith(`${nowhere}: plug-ins need a file in the folder for`),
+          message,
+        );
+        assert.match(message, /\(TMPDIR\): ENOENT: /);
+        return true;
+      });
+    } finally {
+      if (before === undefined) delete process.env['TMPDIR'];
+      else process.env['TMPDIR'] = before;
+    }
   });
 
   const faulty: [string, Record<string, string>, RegExp][] = [
@@ -85,6 +144,11 @@ describe('the catalogue', () => {
       'ends it with the code of success',
       { 'email/providers/a.mjs': 'process.exit()', 'email/providers/b.mjs': '' },
       /a\.mjs: it ends its process when it is loaded \(0\)/,
+    ],
+    [
+      'prints what the trial would say and ends it',
+      { 'email/providers/a.mjs': "console.log('#1'); process.exit(0)" },
+      /a\.mjs: it ends its process when it is loaded \(0\)$/,
     ],
     [
       'crashes it when it is loaded',

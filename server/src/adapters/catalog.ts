@@ -44,13 +44,16 @@ export async function loadCatalog(pluginFolder?: string, log?: PlugInLog): Promi
   if (pluginFolder !== undefined) {
     checkFolder(pluginFolder);
     const { inOwnProcess } = await import('./plug-in-account.ts');
+    const files = definitionFilesIn(pluginFolder);
     // The other threads load what this one has tried.
     if (isMainThread) {
+      const { checkLinks } = await import('./plug-in-files.ts');
       const { tryLoading } = await import('./plug-in-trial.ts');
-      await tryLoading(pluginFolder, definitionFilesIn(pluginFolder));
+      checkLinks(pluginFolder, files);
+      await tryLoading(pluginFolder, files);
     }
     await addFolder(pluginFolder, (definition, file, channel) =>
-      inOwnProcess(definition, { file, name: `${channel}/${definition.name}`, log }),
+      inOwnProcess(definition, { file, files, name: `${channel}/${definition.name}`, log }),
     );
   }
   for (const channel of providers.keys()) {

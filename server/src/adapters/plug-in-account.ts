@@ -12,6 +12,7 @@ import { PlugInFaults } from './plug-in-fault.ts';
 import { type PlugInLog, secretsIn } from './plug-in-output.ts';
 import type { Attempt, OpenAccount, PlugInEnd } from './plug-in-process.ts';
 import { PlugInRunner } from './plug-in-runner.ts';
+import type { PlugInFile } from './plug-in-spawn.ts';
 import type { Outcome, ProviderAccount, ProviderContext, ProviderDefinition } from './provider.ts';
 
 /** Suspects remembered; the oldest is forgotten first. */
@@ -20,8 +21,7 @@ const SUSPECT_LIMIT = 10_000;
 const MOST_APART = 2;
 const CLOSED: Outcome = { kind: 'retry', reason: 'closed' };
 
-export interface PlugInSource {
-  file: string;
+export interface PlugInSource extends PlugInFile {
   /** `channel/provider`, for operators. */
   name: string;
   log?: PlugInLog | undefined;
@@ -69,6 +69,7 @@ class PlugIn {
     const shared = {
       ...output,
       file: source.file,
+      files: source.files,
       accounts: this.#accounts,
       refused: (account: number, text: string, stack: unknown) =>
         faults.refused({ accountId: this.#accounts.get(account)?.accountId, text, stack }),

@@ -18,13 +18,12 @@ import {
   type ToPlugIn,
   textOf,
 } from './plug-in-protocol.ts';
-import { HEAP_LIMIT_MB, MEMORY_LIMIT_MB, spawnPlugIn } from './plug-in-spawn.ts';
+import { HEAP_LIMIT_MB, MEMORY_LIMIT_MB, type PlugInFile, spawnPlugIn } from './plug-in-spawn.ts';
 
 /** For the last of what it said to be read once it is gone: its pipe ends with it unless others hold it. */
 const LAST_WORDS_MS = 1000;
 
-export interface PlugInChildOptions extends PlugInOutputOptions {
-  file: string;
+export interface PlugInChildOptions extends PlugInOutputOptions, PlugInFile {
   clock: Clock;
   /** @throws Error when it should not have said that: it is killed, and nothing more of it is heard */
   received(message: unknown): void;
@@ -52,7 +51,7 @@ export class PlugInChild {
 
   /** @throws Error when no process can be started */
   constructor(options: PlugInChildOptions) {
-    const { child, marks } = spawnPlugIn(options.file);
+    const { child, marks } = spawnPlugIn(options);
     this.#options = options;
     this.#child = child;
     this.#marksFile = marks;

@@ -115,6 +115,56 @@ describe('where packages are links', { timeout: 60_000 }, () => {
     assert.equal(linked.run(), 'hello!');
   });
 
+  test('a file that is a link itself finds what is beside the one it leads to', () => {
+    using linked = new Linked();
+    rmSync(join(linked.plugIns, 'email/providers/acme.mjs'));
+    linked.write('elsewhere/mine/acme.mjs', `import './more.mjs'; ${PLUG_IN}`);
+    linked.write('elsewhere/mine/more.mjs', '');
+    linked.link('elsewhere/mine/acme.mjs', 'plug-ins/email/providers/acme.mjs');
+    assert.equal(linked.run(), 'hello!');
+  });
+
+  test('a file that needs what plug-ins may not read to be loaded stops the start', () => {
+    using linked = new Linked();
+    linked.write('secret.mjs', '');
+    linked.write('plug-ins/email/providers/acme.mjs', `import '../../../secret.mjs'; ${PLUG_IN}`);
+    const { path, plugIns } = linked;
+    const what = `a plug-in may not read ${path}/secret.mjs: it may read its own folder and its packages only`;
+    assert.equal(linked.run(), `${plugIns}/email/providers/acme.mjs: ${what}`);
+  });
+
+  test('another link out of the plug-in folder stops the start, wherever it is', () => {
+    for (const name of ['link', 'email/link', 'email/providers/link', 'email/a/b/link']) {
+      using linked = new Linked();
+      linked.write('master.key', '');
+      linked.link('master.key', `plug-ins/${name}`);
+      const { path, plugIns } = linked;
+      const what = `it is a link out of the plug-in folder, to ${path}/master.key`;
+      assert.equal(linked.run(), `${plugIns}/${name}: ${what}`);
+    }
+  });
+
+  test('so does one in a folder that belongs to it by a link', () => {
+    using linked = new Linked();
+    rmSync(join(linked.plugIns, 'email'), { recursive: true });
+    linked.write('elsewhere/mine/providers/acme.mjs', PLUG_IN);
+    linked.link('elsewhere/mine', 'plug-ins/email');
+    linked.link('.', 'elsewhere/mine/all');
+    assert.match(
+      linked.run(),
+      /\/elsewhere\/mine\/all: it is a link out of the plug-in folder, to /,
+    );
+  });
+
+  test('links within the plug-in folder, to packages, and to nothing are left alone', () => {
+    using linked = new Linked();
+    linked.link('plug-ins/email/providers/acme.mjs', 'plug-ins/email/same.mjs');
+    linked.link('plug-ins', 'plug-ins/email/all');
+    linked.link('elsewhere/packages/greeting', 'plug-ins/email/greeting');
+    linked.link('nowhere', 'plug-ins/email/nothing');
+    assert.equal(linked.run(), 'hello!');
+  });
+
   test('a process that ends before it has begun a file is no fault of the folder', () => {
     using linked = new Linked();
     linked.write(

@@ -74,7 +74,7 @@ export interface PlugInEnd {
 }
 
 export interface PlugInProcessOptions
-  extends Pick<PlugInChildOptions, 'file' | 'name' | 'clock' | 'log' | 'secrets'> {
+  extends Pick<PlugInChildOptions, 'file' | 'files' | 'name' | 'clock' | 'log' | 'secrets'> {
   /** Takes one attempt, or from the second call on all there are. */
   free(): void;
   /** The first attempt holds it for longer than neighbours should wait. @returns whether they do not */

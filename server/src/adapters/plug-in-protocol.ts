@@ -16,6 +16,9 @@ export const TO_ENGINE = 4;
 export const LIFELINE = 5;
 export const MARKS_FILE = 6;
 
+/** Bytes of what the process of plug-in-trial.ts is given to sign its lines with: a UUID. */
+export const TRIAL_WORD_LENGTH = 36;
+
 /** What the process may say at once: outcomes are small, and the engine has to hold a frame in whole. */
 export const FRAME_LIMIT = 256 * 1024;
 const HEADER = 4;

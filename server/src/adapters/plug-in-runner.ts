@@ -26,7 +26,10 @@ const LONGEST_PAUSE_MS = 1000;
 const MOST_ASIDE = 2;
 
 export interface PlugInRunnerOptions
-  extends Pick<PlugInProcessOptions, 'file' | 'name' | 'refused' | 'threw' | 'log' | 'secrets'> {
+  extends Pick<
+    PlugInProcessOptions,
+    'file' | 'files' | 'name' | 'refused' | 'threw' | 'log' | 'secrets'
+  > {
   clock: Clock;
   /** Those to open in every process; the caller adds and removes. */
   accounts: ReadonlyMap<number, OpenAccount>;

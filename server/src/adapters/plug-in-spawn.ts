@@ -10,7 +10,7 @@ import { tmpdir } from 'node:os';
 import { dirname, join, resolve } from 'node:path';
 import { fileURLToPath } from 'node:url';
 import { readablePaths } from './plug-in-files.ts';
-import { MARK_BYTES, MARKS } from './plug-in-protocol.ts';
+import { MARK_BYTES, MARKS, textOf } from './plug-in-protocol.ts';
 
 /** Of what JavaScript holds; buffers come on top of it. */
 export const HEAP_LIMIT_MB = 256;
@@ -21,6 +21,12 @@ const ENVIRONMENT = ['NODE_COMPILE_CACHE', 'TZ', 'SystemRoot'];
 const MAIN = fileURLToPath(new URL('./plug-in-main.ts', import.meta.url));
 const TRIAL = fileURLToPath(new URL('./plug-in-trial-main.ts', import.meta.url));
 
+export interface PlugInFile {
+  file: string;
+  /** All that are loaded of the same plug-in folder: what one of them may read, all may. */
+  files: readonly string[];
+}
+
 export interface SpawnedPlugIn {
   child: ChildProcess;
   /** Of the file of marks; the caller closes it. */
@@ -28,22 +34,27 @@ export interface SpawnedPlugIn {
 }
 
 /** @throws Error when there is no place for the file of marks, or no process to be had */
-export function spawnPlugIn(file: string): SpawnedPlugIn {
-  const folder = folderOf(file);
+export function spawnPlugIn({ file, files }: PlugInFile): SpawnedPlugIn {
+  return start(folderOf(file), files, [MAIN, resolve(file)]);
+}
+
+/** A process that loads these files, all of one plug-in folder. @throws Error like `spawnPlugIn` */
+export function spawnTrial(folder: string, files: readonly string[]): SpawnedPlugIn {
+  return start(resolve(folder), files, [TRIAL, ...files.map((file) => resolve(file))]);
+}
+
+function start(folder: string, files: readonly string[], program: string[]): SpawnedPlugIn {
+  const paths = files.map((file) => resolve(file));
   const marks = openMarks();
   try {
-    const child = spawn(
-      process.execPath,
-      [...argumentsFor(folder, [resolve(file)]), MAIN, resolve(file)],
-      {
-        cwd: folder,
-        env: environment(),
-        stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', marks],
-        // Signals from a terminal are for the service, which then lets it end what it has begun.
-        detached: true,
-        windowsHide: true,
-      },
-    );
+    const child = spawn(process.execPath, [...argumentsFor(folder, paths), ...program], {
+      cwd: folder,
+      env: environment(),
+      stdio: ['ignore', 'pipe', 'pipe', 'pipe', 'pipe', 'pipe', marks],
+      // Signals from a terminal are for the service, which then lets it end what it has begun.
+      detached: true,
+      windowsHide: true,
+    });
     endFirst(child.pid);
     return { child, marks };
   } catch (error) {
@@ -52,38 +63,28 @@ export function spawnPlugIn(file: string): SpawnedPlugIn {
   }
 }
 
-/** A process that loads these files, all of one plug-in folder, and says `#<number>` before each. */
-export function spawnTrial(folder: string, files: readonly string[]): ChildProcess {
-  const paths = files.map((file) => resolve(file));
-  const flags = argumentsFor(resolve(folder), paths);
-  return spawn(process.execPath, [...flags, TRIAL, ...paths], {
-    cwd: folder,
-    env: environment(),
-    // At the places where its guard looks for them.
-    stdio: ['ignore', 'pipe', 'pipe', 'ignore', 'ignore', 'pipe', 'ignore'],
-    detached: true,
-    windowsHide: true,
-  });
-}
-
 /** The plug-in folder: a provider's file is `<folder>/<channel>/providers/<name>`. */
-function folderOf(file: string): string {
+export function folderOf(file: string): string {
   return dirname(dirname(dirname(resolve(file))));
 }
 
 /** A file without a name, which is gone with those that have it open. */
 function openMarks(): number {
   const path = join(tmpdir(), `tidings-plug-in-${randomUUID()}`);
-  const marks = openSync(path, 'wx+', 0o600);
-  unlinkSync(path);
+  let marks: number | undefined;
   try {
+    marks = openSync(path, 'wx+', 0o600);
+    unlinkSync(path);
     // So that there is a place for them also when the disk is full later.
     writeFileSync(marks, Buffer.alloc(MARKS * MARK_BYTES));
+    return marks;
   } catch (error) {
-    closeSync(marks);
-    throw error;
+    if (marks !== undefined) closeSync(marks);
+    throw new Error(
+      `${tmpdir()}: plug-ins need a file in the folder for temporary files (TMPDIR): ${textOf(error)}`,
+      { cause: error },
+    );
   }
-  return marks;
 }
 
 function environment(): NodeJS.ProcessEnv {

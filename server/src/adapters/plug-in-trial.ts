@@ -1,12 +1,18 @@
 /**
  * Loads the files of the plug-in folder once in a process of their own before the service loads them: one
  * that loops, waits for ever or ends its process when it is loaded would take the service with it, which
- * could not even say which file it was. One that throws says so itself, to whoever loads it next.
+ * could not even say which file it was. It has the rights that a plug-in has: a
+ * provider that needs more to be loaded would fail with every message.
  */
+import type { ChildProcess } from 'node:child_process';
+import { randomUUID } from 'node:crypto';
 import { once } from 'node:events';
-import type { Readable } from 'node:stream';
+import { closeSync } from 'node:fs';
+import { resolve } from 'node:path';
+import type { Duplex, Readable } from 'node:stream';
 import { refusalOf } from './plug-in-fault.ts';
-import { spawnTrial } from './plug-in-spawn.ts';
+import { FROM_ENGINE, TO_ENGINE } from './plug-in-protocol.ts';
+import { folderOf, spawnTrial } from './plug-in-spawn.ts';
 
 /** For all files together, with all that they import. */
 const LIMIT_MS = 10_000;
@@ -17,7 +23,7 @@ const LONGEST_CAUSE = 500;
 
 /**
  * @param folder the plug-in folder that the files are in
- * @throws Error that names the file
+ * @throws Error that names the file, or what else is in the way
  */
 export async function tryLoading(
   folder: string,
@@ -25,20 +31,25 @@ export async function tryLoading(
   limitMs = LIMIT_MS,
 ): Promise<void> {
   if (files.length === 0) return;
-  const trial = spawnTrial(folder, files);
-  const said = lastOf(trial.stdout);
+  const { child: trial, marks } = spawnTrial(folder, files);
+  const report = reportOf(trial);
+  trial.stdout?.resume();
   const complained = lastOf(trial.stderr);
   let late = false;
   const limit = setTimeout(() => {
     late = true;
     trial.kill('SIGKILL');
   }, limitMs);
-  const [code, signal] = (await once(trial, 'close')) as [number | null, NodeJS.Signals | null];
-  clearTimeout(limit);
-  // A plug-in may print as well; what counts is the last number.
-  const reached = /.*#(\d+)\n/s.exec(said())?.[1];
+  const [code, signal] = (await once(trial, 'close').finally(() => {
+    clearTimeout(limit);
+    closeSync(marks);
+  })) as [number | null, NodeJS.Signals | null];
+  // Adapters are only used by the service itself, which may more than a plug-in.
+  for (const [number, fault] of report.faults)
+    if (folderOf(files[number] ?? '') === resolve(folder)) throw new Error(fault);
+  const { reached } = report;
   // Who ends it with the code of success has not let it come to its end.
-  if (code === 0 && Number(reached) === files.length) return;
+  if (code === 0 && reached === files.length) return;
   const cause = causeIn(complained());
   if (reached === undefined) {
     const how = late
@@ -46,9 +57,41 @@ export async function tryLoading(
       : `it ended (${signal ?? code})`;
     throw new Error(`the process that tries plug-ins did not start: ${cause ?? how}`);
   }
-  const file = files[Number(reached)] ?? folder;
+  const file = files[reached];
+  if (file === undefined)
+    throw new Error(
+      `${folder}: its files are loaded, but do not let their process end as it should`,
+    );
   const what = late ? `it is not loaded within ${limitMs / 1000} s` : endOf(code, signal, cause);
   throw new Error(`${file}: ${what}`);
+}
+
+interface Report {
+  /** The number of the file that was begun last; how many there are when all have been loaded. */
+  reached: number | undefined;
+  /** By the number of the file. */
+  faults: Map<number, string>;
+}
+
+/** What plug-in-trial-main.ts says, and nobody else: only it knows the word. */
+function reportOf(trial: ChildProcess): Report {
+  const report: Report = { reached: undefined, faults: new Map() };
+  const word = randomUUID();
+  const line = new RegExp(`^${word} (\\d+)(?: (.*))?$`);
+  const [toTrial, fromTrial] = [FROM_ENGINE, TO_ENGINE].map((at) => trial.stdio[at] as Duplex);
+  // Its end is seen by that of the process.
+  toTrial?.on('error', () => {}).end(word);
+  let rest = '';
+  fromTrial?.setEncoding('utf8').on('data', (more: string) => {
+    const lines = (rest + more).split('\n');
+    rest = (lines.pop() ?? '').slice(-LAST_CHARACTERS);
+    for (const [, number, fault] of lines.flatMap((text) => [line.exec(text) ?? []])) {
+      if (number === undefined) continue;
+      report.reached = Number(number);
+      if (fault !== undefined) report.faults.set(report.reached, fault);
+    }
+  });
+  return report;
 }
 
 /** The end of what comes out of a pipe, as far as it has come. */
