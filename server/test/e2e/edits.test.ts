@@ -66,11 +66,11 @@ describe('edits', () => {
       assert.notEqual(answer.json()['sendAt'], null, 'the rest stays');
     }
     for (const [body, message] of [
-      [{ content: null }, 'body.content must be an object'],
-      [{ sendAt: 5 }, 'body.sendAt must be a string or null'],
-      [{ priority: 'urgent' }, 'body.priority must be one of: high, medium, low'],
-      [{ expiresAt: 'soon' }, 'body.expiresAt must be a time with a zone'],
-      [{}, 'body must not be empty'],
+      [{ content: null }, 'body.content: must be an object'],
+      [{ sendAt: 5 }, 'body.sendAt: must be a string or null'],
+      [{ priority: 'urgent' }, 'body.priority: must be one of: high, medium, low'],
+      [{ expiresAt: 'soon' }, 'body.expiresAt: must be a time with a zone'],
+      [{}, 'body: must not be empty'],
     ] as const) {
       const answer = await edit(body);
       assert.equal(answer.status, 400, answer.text);
