@@ -106,6 +106,14 @@ describe('where packages are links', { timeout: 60_000 }, () => {
     assert.equal(linked.run(), 'hello!');
   });
 
+  test('plug-ins are loaded also where a link leads to a link', () => {
+    using linked = new Linked();
+    rmSync(join(linked.path, 'node_modules'));
+    symlinkSync(join(REPOSITORY, 'node_modules'), join(linked.path, 'elsewhere/ours'));
+    linked.link('elsewhere/ours', 'node_modules');
+    assert.equal(linked.run(), 'hello!');
+  });
+
   test('a plug-in that is a link itself finds what is beside it', () => {
     using linked = new Linked();
     rmSync(join(linked.plugIns, 'email'), { recursive: true });

@@ -2,7 +2,14 @@
  * Which files the process of a plug-in may read: the plug-in folder, our own sources, and the packages
  * that either finds; each by the path it is named by and by the one it has without links.
  */
-import { type Dirent, existsSync, readdirSync, realpathSync } from 'node:fs';
+import {
+  type Dirent,
+  existsSync,
+  lstatSync,
+  readdirSync,
+  readlinkSync,
+  realpathSync,
+} from 'node:fs';
 import { dirname, join, resolve, sep } from 'node:path';
 import { fileURLToPath } from 'node:url';
 
@@ -22,7 +29,7 @@ export function readablePaths(folder: string, files: readonly string[]): string[
         if (looked.has(at)) continue;
         looked.add(at);
         for (const manifest of pathsOf(join(at, 'package.json'))) readable.add(manifest);
-        for (const packages of pathsOf(join(at, 'node_modules'))) readable.add(packages);
+        for (const packages of stepsOf(join(at, 'node_modules'))) readable.add(packages);
         places.push(...linkedFrom(join(at, 'node_modules')));
       }
     }
@@ -73,6 +80,16 @@ function entriesOf(folder: string): Dirent[] {
   } catch {
     return [];
   }
+}
+
+/** Also what is between the two when a link leads to a link: Node looks at each. */
+function stepsOf(path: string): string[] {
+  const steps = pathsOf(path);
+  for (let at = path; steps.length > 0 && lstatSync(at).isSymbolicLink(); ) {
+    at = resolve(dirname(at), readlinkSync(at));
+    steps.push(at);
+  }
+  return steps;
 }
 
 /** None when there is nothing. */
