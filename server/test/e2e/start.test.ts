@@ -608,7 +608,7 @@ describe('the end', () => {
     rmSync(tidings.dataDir, { recursive: true });
     // Refused, or cut off by the end: whichever comes first.
     const answer = await tidings.call('/v1/notifications', { body: HELLO }).catch(() => undefined);
-    assert.ok(answer === undefined || answer.status === 503, answer?.text);
+    assert.ok(answer === undefined || answer.status === 503, `${answer?.text}`);
     assert.equal((await tidings.exited).code, 1);
     assert.ok(tidings.stdout.some((line) => line.includes('was removed or replaced')));
   });
