@@ -12,7 +12,7 @@ const assembly = [`${src}/assemble/**`];
 /** Files at the root of the server that every room may use; they import no room. */
 const base = [
   contracts,
-  `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,log-line,secret-box}.ts`,
+  `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,log-line,secret-box,secret-text}.ts`,
 ];
 
 /** Tests, benchmarks and conformance suites: free to import, never imported by the program. */
@@ -219,7 +219,7 @@ export const rules = [
 
   // The frame.
   {
-    from: `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,log-line,secret-box}.ts`,
+    from: `${src}/{errors,clock,id,failpoint,json-schema,lifecycle,log-line,secret-box,secret-text}.ts`,
     may: base,
     instead: 'The base files are below every room.',
   },

@@ -8,8 +8,9 @@
  * further attempts are made alone in a process, so that it ends its neighbours' only once.
  */
 import type { Clock } from '../clock.ts';
+import { secretsIn } from '../secret-text.ts';
 import { PlugInFaults } from './plug-in-fault.ts';
-import { type PlugInLog, secretsIn } from './plug-in-output.ts';
+import type { PlugInLog } from './plug-in-output.ts';
 import type { Attempt, OpenAccount, PlugInEnd } from './plug-in-process.ts';
 import { PlugInRunner } from './plug-in-runner.ts';
 import type { PlugInFile } from './plug-in-spawn.ts';

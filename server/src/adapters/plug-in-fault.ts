@@ -2,7 +2,9 @@
  * What a plug-in threw, in words: for the timeline one text, for the log of the service the stack as well.
  * Where Node refused something, its own words advise flags that nobody can give to a plug-in.
  */
-import { type PlugInOutputOptions, withoutSecrets } from './plug-in-output.ts';
+
+import { withoutSecrets } from '../secret-text.ts';
+import type { PlugInOutputOptions } from './plug-in-output.ts';
 import { textOf } from './plug-in-protocol.ts';
 
 /** Before secrets are masked, which may not be cut in two where it is shown. */

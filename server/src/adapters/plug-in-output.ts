@@ -6,15 +6,13 @@
 import type { Readable } from 'node:stream';
 import type { Logger } from 'pino';
 import type { Clock, Timer } from '../clock.ts';
+import { withoutSecrets } from '../secret-text.ts';
 
 const LONGEST_LINE = 2000;
 /** Per second; what is more is counted and left out. */
 const LINES_PER_SECOND = 50;
 const BYTES_PER_SECOND = 1024 * 1024;
 const SECOND_MS = 1000;
-const MASK = '***';
-/** What is shorter stands in most texts by accident. */
-const SHORTEST_SECRET = 4;
 
 export type PlugInLog = Pick<Logger, 'error' | 'warn' | 'info'>;
 
@@ -24,16 +22,6 @@ export interface PlugInOutputOptions {
   clock: Clock;
   /** Asked at every line: accounts come and go. */
   secrets(): readonly string[];
-}
-
-/** The texts in the members of a configuration that are never shown. */
-export function secretsIn(config: unknown, names: readonly string[]): string[] {
-  const members = (config ?? {}) as Record<string, unknown>;
-  return names.flatMap((name) => textsIn(members[name]));
-}
-
-export function withoutSecrets(text: string, secrets: readonly string[]): string {
-  return formsOf(secrets).reduce((masked, form) => masked.replaceAll(form, MASK), text);
 }
 
 export class PlugInOutput {
@@ -93,20 +81,4 @@ export class PlugInOutput {
     const { name, log, secrets } = this.#options;
     log?.[level]({ plugIn: name }, withoutSecrets(line, secrets()).slice(0, LONGEST_LINE));
   }
-}
-
-function textsIn(value: unknown): string[] {
-  if (typeof value === 'string') return value.length >= SHORTEST_SECRET ? [value] : [];
-  return value !== null && typeof value === 'object' ? Object.values(value).flatMap(textsIn) : [];
-}
-
-/** As they are, and as they stand in JSON, in a URL and in an Authorization header; the longest first. */
-function formsOf(secrets: readonly string[]): string[] {
-  const forms = secrets.flatMap((secret) => [
-    secret,
-    JSON.stringify(secret).slice(1, -1),
-    encodeURIComponent(secret),
-    Buffer.from(secret).toString('base64'),
-  ]);
-  return [...new Set(forms)].sort((a, b) => b.length - a.length);
 }

@@ -15,6 +15,7 @@ import {
   type ErrorCode,
   type ErrorKind,
   type FieldError,
+  invalid,
   ServiceError,
 } from '../errors.ts';
 
@@ -268,12 +269,8 @@ function validationError(error: FastifyError, { query }: FastifyRequest): Servic
     path: [part, ...pathOfFault(fault)].join('.'),
     message: messageOf(fault),
   }));
-  const once = [...new Map(errors.map((error) => [`${error.path}: ${error.message}`, error]))];
-  const detail = once.map(([text]) => text).join('; ');
-  return new ServiceError('invalid_request', {
-    detail: detail.slice(0, 1000),
-    errors: once.map(([, error]) => error),
-  });
+  const { detail, errors: once } = invalid('invalid_request', errors);
+  return new ServiceError('invalid_request', { detail: `${detail}`.slice(0, 1000), errors: once });
 }
 
 function partName(context: string | undefined): string {

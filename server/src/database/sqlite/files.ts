@@ -196,9 +196,6 @@ export function openRecords(files: DataFiles): DatabaseSync {
   return openBesideWriter(files.records, 4096);
 }
 
-/** The projection with the records beside it, for filters by group. */
 export function openProjection(files: DataFiles): DatabaseSync {
-  const database = openForReading(files.projection);
-  database.prepare('ATTACH DATABASE ? AS records').run(files.records);
-  return database;
+  return openForReading(files.projection);
 }
